@@ -1,0 +1,137 @@
+"""The command line of the agent: ``schoolpulse-agent run | once | check | data``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import List, Optional
+
+from schoolpulse_agent import __version__, probe, settings
+from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.wire import Groups, split_group
+
+DEFAULT = Path("/etc/schoolpulse/agent.toml")
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings."""
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    path = args.config or (DEFAULT if DEFAULT.exists() else None)
+    try:
+        loaded = settings.load(path)
+        return int(args.command(loaded))
+    except settings.SettingsError as why:
+        print(f"schoolpulse-agent: {why}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone: `data | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as why:
+        print(f"schoolpulse-agent: {why.filename or ''}: {why.strerror or why}", file=sys.stderr)
+        return 1
+
+
+def run(loaded: settings.Settings) -> int:
+    """Report until stopped by SIGTERM or Ctrl-C."""
+    from schoolpulse_agent import agent
+
+    if not (loaded.device.id and loaded.device.school and loaded.secret()):
+        raise settings.SettingsError("this machine is not enrolled: [device] needs id, school and secret or secret_file")
+    stop = agent.Stop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    agent.run([agent.build(loaded)], stop)
+    return 0
+
+
+def once(loaded: settings.Settings) -> int:
+    """Print one report as JSON; takes a second, because CPU use is measured between two instants."""
+    print(json.dumps({"t": int(time.time() * 1000), "m": _read(loaded)}, ensure_ascii=False, indent=2))
+    return 0
+
+
+def data(loaded: settings.Settings) -> int:
+    """Print exactly which fields this machine would send, with units, in English and Vietnamese."""
+    known = probe.metrics()
+    rows = []
+    groups = _read(loaded)
+    groups["agent"] = {field: 0.0 for measurement, field in probe.OWN_METRICS if measurement == "agent"}
+    for key, fields in sorted(groups.items()):
+        measurement, tags = split_group(key)
+        place = " ".join(f"{name}={value}" for name, value in tags)
+        for field in fields:
+            metric = known[measurement, field]
+            rows.append((measurement, field, place, metric.unit, metric.en, metric.vi))
+    head = ("measurement", "field", "tags", "unit", "English", "Tiếng Việt")
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    for row in [head, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    print(f"\n{len(rows)} fields, and with each report its time, its number and the seconds since boot.")
+    print("Never sent: user names, process names, command lines, window titles, web addresses.")
+    print("Không bao giờ gửi: tên người dùng, tên tiến trình, dòng lệnh, tiêu đề cửa sổ, địa chỉ web.")
+    return 0
+
+
+def check(loaded: settings.Settings) -> int:
+    """Try every step from settings to the collector's receipt; stops a running agent's connection for a moment."""
+    from schoolpulse_agent.link import Link
+    from schoolpulse_agent.outbox import Outbox
+
+    print(f"✓ settings: {len(loaded.probes)} probes, a report every {loaded.reports.interval:g} s")
+    failed = [key for key, fields in _read(loaded).items() if key.startswith("probe,") and not fields["up"]]
+    print(f"✗ probes that failed: {', '.join(failed)}" if failed else "✓ probes: all work")
+    try:
+        Path(loaded.reports.folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=loaded.reports.folder):
+            print(f"✓ folder {loaded.reports.folder}: can be written")
+    except OSError as why:
+        print(f"✗ folder {loaded.reports.folder}: {why.strerror}; set reports.folder to one this user may write")
+        failed.append("folder")
+    with tempfile.TemporaryDirectory() as folder:
+        link = Link(loaded, Outbox(Path(folder)))
+        end = time.monotonic() + 10
+        while time.monotonic() < end and not link.receipts:
+            link.work()
+            time.sleep(0.05)
+        link.close(0.5)
+        link.outbox.close()
+    if link.receipts:
+        print(f"✓ broker {loaded.broker.url}: the collector answers; its clock is {(link.offset_ms or 0) / 1000:+.1f} s off")
+    elif link.refused:
+        print(f"✗ broker {loaded.broker.url}: {link.refused}; see broker.url, device.id and the secret")
+    else:
+        print(f"✗ broker {loaded.broker.url}: connected, but the collector did not answer in 10 s; is it running?")
+    return 0 if link.receipts and not failed else 1
+
+
+def _read(loaded: settings.Settings) -> Groups:
+    cycle = Cycle(loaded.probes)
+    cycle.prime()
+    time.sleep(1.0)
+    return cycle.read()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="schoolpulse-agent", description="Sends this machine's health to SchoolPulse.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT} if there is one)")
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (run, once, check, data):
+        text = (command.__doc__ or "").strip()
+        commands.add_parser(command.__name__, help=text, description=text).set_defaults(command=command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

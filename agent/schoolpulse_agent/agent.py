@@ -1,0 +1,112 @@
+"""The agent's loop: one thread samples when it is time, keeps first, sends second, and waits for the rest.
+
+The same loop runs one real agent or a lab of simulated ones.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+import zlib
+from pathlib import Path
+from typing import Callable, Sequence
+
+import psutil
+
+from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.link import Link
+from schoolpulse_agent.outbox import Outbox
+from schoolpulse_agent.settings import Settings
+from schoolpulse_agent.wire import Groups
+
+
+class Stop:
+    """Ends ``run`` from a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._write.setblocking(False)
+        self.is_set = False
+
+    def set(self) -> None:
+        """Ask for the end; ``run`` returns within moments."""
+        self.is_set = True
+        try:
+            self._write.send(b"x")
+        except OSError:  # already full: it will be read
+            pass
+
+    def fileno(self) -> int:
+        """So that select can wait for it."""
+        return self._read.fileno()
+
+
+class Agent:
+    """One sender: what it reads, what it keeps, and its connection."""
+
+    def __init__(self, read: Callable[[], Groups], outbox: Outbox, link: Link, interval: float) -> None:
+        self.read, self.outbox, self.link, self.interval = read, outbox, link, interval
+        # The same device always reports at the same point of its interval, and a city's devices spread over it.
+        phase = zlib.crc32(link.device.encode()) / 2**32 * interval
+        self._due = time.monotonic() + min(phase, interval)
+
+    def due(self) -> float:
+        """When ``work`` must be called next at the latest (monotonic seconds)."""
+        return min(self._due, self.link.due())
+
+    def work(self) -> None:
+        """Do whatever is due now."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due += self.interval * (1 + (now - self._due) // self.interval)  # after a sleep: one, no burst
+            self.sample()
+            self.outbox.tick()
+        self.link.work()
+
+    def sample(self) -> None:
+        """Read once and keep the report."""
+        groups = self.read()
+        outbox = self.outbox
+        waiting = sum(map(len, outbox.held().values()))
+        groups["agent"] = {"waiting": float(waiting), "dropped": float(outbox.dropped), "damaged": float(outbox.damaged)}
+        t = time.time()
+        outbox.append(int(t * 1000), round(max(0.0, t - psutil.boot_time()), 1), groups)
+
+    def close(self, patience: float = 2.0) -> None:
+        """Say goodbye, wait up to so many seconds for receipts, and put what is still unconfirmed on disk."""
+        self.link.close(patience)
+        self.outbox.close()
+
+
+def build(settings: Settings) -> Agent:
+    """The agent that these settings describe. Raises SettingsError and OSError (its folder can't be used)."""
+    cycle = Cycle(settings.probes)
+    cycle.prime()
+    outbox = Outbox(Path(settings.reports.folder), keep_bytes=int(settings.reports.keep_mb * 2**20))
+    return Agent(cycle.read, outbox, Link(settings, outbox), settings.reports.interval)
+
+
+def run(agents: Sequence[Agent], stop: Stop) -> None:
+    """Run agents until stop is set, then close them."""
+    try:
+        while not stop.is_set:
+            for agent in agents:
+                agent.work()
+            timeout = min(agent.due() for agent in agents) - time.monotonic()
+            readers: list[object] = [stop]
+            writers: list[object] = []
+            for agent in agents:
+                sock = agent.link.socket()
+                if sock is None:
+                    continue
+                readers.append(sock)
+                if getattr(sock, "pending", int)():  # decrypted bytes that select can't see
+                    timeout = 0.0
+                if agent.link.wants_write():
+                    writers.append(sock)
+            select.select(readers, writers, [], max(0.0, min(timeout, 30.0)))
+    finally:
+        end = time.monotonic() + 2.0
+        for agent in agents:
+            agent.close(max(0.1, end - time.monotonic()))

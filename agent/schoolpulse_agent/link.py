@@ -1,0 +1,236 @@
+"""The MQTT connection of one sender: publishes its outbox, deletes on receipt, says when it comes and goes.
+
+Never blocks longer than one connection attempt and starts no thread: ``agent.py`` waits for the socket and calls
+``work``. A PUBACK only says that the broker has a message; a report is deleted when the collector's receipt names it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from schoolpulse_agent import wire
+from schoolpulse_agent.outbox import Outbox
+from schoolpulse_agent.ranges import Ranges
+from schoolpulse_agent.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WINDOW = 3  # messages published and not yet receipted
+AGAIN_MAX = 1800.0  # seconds: an unreceipted message goes again after 2 intervals, doubling up to this
+CONNECT_WAIT_MAX = 300.0
+KEEPALIVE = 60
+SIZE = wire.MAX_BYTES - 1024  # of the records in one message, before zipping
+
+
+@dataclass
+class Sent:
+    """One message of reports that waits for its receipt."""
+
+    epoch: int
+    seqs: Ranges
+    wait: float
+    again: float  # when to publish it again
+
+
+class Link:
+    """Carries one outbox to the collector, at least once and in the protocol's order: live first, backlog paced."""
+
+    def __init__(self, settings: Settings, outbox: Outbox, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self.device, self.school = settings.device.id, settings.device.school
+        self.outbox = outbox
+        self.connected = False
+        self.refused: Optional[str] = None  # why the broker did not let us in, if so
+        self.receipts = 0
+        self.offset_ms: Optional[int] = None  # the collector's clock minus ours, at the last receipt
+        self._secret = settings.secret()
+        self._clock = clock
+        self._client: Optional[mqtt.Client] = None
+        self._session = ""
+        self._sent: list[Sent] = []
+        self._connect_at = 0.0
+        self._connect_wait = 1.0
+        self._replay_at = 0.0
+        self._live_from = 1  # reports of this epoch from here on are live, all others backlog
+
+    def socket(self) -> Optional[socket.socket]:
+        """What to wait for, None while there is no connection."""
+        return self._client.socket() if self._client else None  # type: ignore[return-value]
+
+    def wants_write(self) -> bool:
+        """Whether bytes wait to be written."""
+        return bool(self._client and self._client.want_write())
+
+    def due(self) -> float:
+        """When ``work`` has something to do even if the socket stays silent (monotonic seconds)."""
+        if self.socket() is None:
+            return self._connect_at
+        times = [sent.again for sent in self._sent] + [self._clock() + KEEPALIVE / 2]
+        if self.connected and len(self._sent) < WINDOW and self._unsent()[1]:
+            times.append(self._replay_at)
+        return min(times)
+
+    def work(self) -> None:
+        """Connect if it is time, read, write, publish what may be published. Never raises for network trouble."""
+        if self.socket() is None:
+            self.connected = False
+            if self._clock() < self._connect_at:
+                return
+            self._connect()
+        client = self._client
+        if client is None:
+            return
+        client.loop_read()
+        if client.socket() is not None:
+            if self.connected:
+                self._publish()
+            if client.want_write():
+                client.loop_write()
+            client.loop_misc()
+
+    def close(self, patience: float = 2.0) -> None:
+        """Say goodbye, so that nobody takes this for a failure, and take the receipts that are on their way."""
+        client, end = self._client, self._clock() + patience
+        if client and self.connected:
+            self._say("bye")
+            while client.socket() and (client.want_write() or self._sent) and self._clock() < end:
+                client.loop_read()
+                client.loop_write()
+                self._sent = [sent for sent in self._sent if self._still_held(sent)]
+                time.sleep(0.02)
+            client.disconnect()
+        self._client, self.connected = None, False
+
+    def _connect(self) -> None:
+        now, broker = self._clock(), self.settings.broker
+        self._connect_at = now + self._connect_wait * random.random()  # noqa: S311 - full jitter: a city comes back
+        self._connect_wait = min(self._connect_wait * 2, CONNECT_WAIT_MAX)
+        # A new client each time: paho keeps what it could not send, and would send it beside our own outbox.
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.device, protocol=mqtt.MQTTv311)
+        client.username_pw_set(self.device, self._secret)
+        client.connect_timeout = 5.0
+        client.on_connect, client.on_message, client.on_disconnect = self._on_connect, self._on_message, self._on_disconnect
+        if broker.tls:
+            client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file or None))
+        self._session = secrets.token_hex(8)
+        will = wire.encode_presence(wire.Presence("offline", self._session))
+        client.will_set(wire.up_topic(self.school, self.device, "presence"), will, qos=1)
+        try:
+            client.connect(broker.host, broker.port, keepalive=KEEPALIVE)
+        except (OSError, ValueError) as why:
+            if self.refused != str(why):
+                log.warning("no connection to %s: %s; trying again", broker.url, why)
+            self.refused, self._client = str(why), None
+            return
+        self._client = client
+
+    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            if self.refused != str(reason):
+                log.error("the broker refuses device %s: %s; is it enrolled and active?", self.device, reason)
+            self.refused = str(reason)
+            return
+        log.info("connected to %s as %s", self.settings.broker.url, self.device)
+        self.connected, self.refused, self._connect_wait = True, None, 1.0
+        client.subscribe(wire.down_topic(self.device, "receipt"), qos=0)
+        self._say("online")
+        self._sent.clear()  # whatever has no receipt goes again on the new connection
+        held = self.outbox.held().get(self.outbox.epoch)
+        newest = list(held)[-1][1] if held else self.outbox.low(self.outbox.epoch)
+        self._live_from = newest
+        self._replay_at = self._clock() + random.random() * self.settings.reports.replay_spread  # noqa: S311
+
+    def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if self.connected:
+            log.warning("connection lost: %s", reason)
+        self.connected = False
+        self._connect_at = self._clock() + self._connect_wait * random.random()  # noqa: S311
+
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            receipt = wire.decode_receipt(message.payload)
+        except wire.BadReport as why:
+            log.warning("unreadable receipt: %s", why)
+            return
+        self.receipts += 1
+        self.offset_ms = receipt.now - int(time.time() * 1000)
+        self.outbox.receipt(receipt.epochs)
+        self._sent = [sent for sent in self._sent if self._still_held(sent)]
+
+    def _say(self, state: str) -> None:
+        if self._client:
+            interval = self.settings.reports.interval
+            clock = int(time.time() * 1000)
+            presence = wire.Presence(state, self._session, self.outbox.epoch, clock, interval)
+            topic = wire.up_topic(self.school, self.device, "presence")
+            self._client.publish(topic, wire.encode_presence(presence), qos=1)
+
+    def _publish(self) -> None:
+        now = self._clock()
+        for sent in self._sent:
+            if now >= sent.again:
+                sent.wait = min(sent.wait * 2, AGAIN_MAX)
+                sent.again = now + sent.wait
+                self._send(sent.epoch, sent.seqs)
+        while len(self._sent) < WINDOW:
+            found = self._next(now)
+            if found is None:
+                return
+            epoch, wanted = found
+            seqs = self._send(epoch, wanted)
+            if not seqs:  # its block can't be read; the next call finds another
+                return
+            wait = 2 * self.settings.reports.interval
+            self._sent.append(Sent(epoch, seqs, wait, now + wait))
+
+    def _next(self, now: float) -> Optional[tuple[int, Ranges]]:
+        """What to publish next: (epoch, seqs to choose from), live reports before backlog, None if nothing may go."""
+        live, backlog = self._unsent()
+        if live:
+            return self.outbox.epoch, live
+        if not backlog or now < self._replay_at:
+            return None
+        self._replay_at = now + 1 / self.settings.reports.replay_rate
+        return next(iter(backlog.items()))
+
+    def _unsent(self) -> tuple[Ranges, wire.Epochs]:
+        """What is held and not on its way: live reports, and the backlog by epoch, oldest first."""
+        held = self.outbox.held()
+        for sent in self._sent:
+            for first, last in sent.seqs:
+                held.get(sent.epoch, Ranges()).discard(first, last)
+        live = Ranges(held.get(self.outbox.epoch, ()))
+        live.discard(1, self._live_from - 1)
+        if self.outbox.epoch in held:
+            held[self.outbox.epoch].discard(self._live_from, wire.TOP)
+        return live, {epoch: seqs for epoch, seqs in held.items() if seqs}
+
+    def _still_held(self, sent: Sent) -> bool:
+        held = self.outbox.held().get(sent.epoch, Ranges())
+        return any(seq in held for seq in sent.seqs.numbers())
+
+    def _send(self, epoch: int, wanted: Ranges) -> Ranges:
+        """Publish one message with the lowest wanted reports; return which ones they are."""
+        records = self.outbox.read(epoch, wanted, wire.MAX_REPORTS)
+        taken, size = Ranges(), 0
+        bodies = []
+        for seq, record in records.items():
+            size += len(record) + 1
+            if bodies and size > SIZE:
+                break
+            taken.add(seq)
+            bodies.append(record)
+        if bodies and self._client:
+            body = wire.encode(epoch, self.outbox.low(epoch), bodies)
+            self._client.publish(wire.up_topic(self.school, self.device, "report"), body, qos=1)
+        return taken

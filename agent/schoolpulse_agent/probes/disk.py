@@ -1,0 +1,67 @@
+"""How full the local disks are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Dict, Iterator, Tuple
+
+import psutil
+
+from schoolpulse_agent.probe import Metric, Reading
+
+METRICS = {
+    ("disk", "total"): Metric("B", "Disk size", "Dung lượng ổ đĩa"),
+    ("disk", "free"): Metric("B", "Disk free", "Dung lượng ổ đĩa còn trống"),
+    ("disk", "used"): Metric("B", "Disk used", "Dung lượng ổ đĩa đã dùng"),
+    ("disk", "used_percent"): Metric("%", "Disk used", "Ổ đĩa đã dùng"),
+    ("disk", "inodes_total"): Metric("1", "Files the disk can hold", "Số tệp ổ đĩa chứa được"),
+    ("disk", "inodes_free"): Metric("1", "Files the disk can still hold", "Số tệp ổ đĩa còn chứa được"),
+    ("disk", "inodes_used"): Metric("1", "Files on the disk", "Số tệp trên ổ đĩa"),
+    ("disk", "inodes_used_percent"): Metric("%", "File table used", "Bảng tệp đã dùng"),
+}
+# Local types only: asking a network or FUSE mount whose server is gone blocks for ever.
+LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "ntfs3", "f2fs", "zfs", "apfs", "hfs")
+
+
+def inodes(total: int, free: int) -> Dict[str, float]:
+    """The inode fields, none where the file system has no fixed table (btrfs, NTFS)."""
+    if not total:
+        return {}
+    used = total - free
+    return {
+        "inodes_total": float(total),
+        "inodes_free": float(free),
+        "inodes_used": float(used),
+        "inodes_used_percent": round(100 * used / total, 2),
+    }
+
+
+@dataclass
+class Probe:
+    """Every local disk, once; ``types``: file systems that count as local."""
+
+    every: float = 0.0
+    types: Tuple[str, ...] = LOCAL
+
+    def read(self) -> Iterator[Reading]:
+        """Yield one reading a disk, with tags ``path`` and ``fstype``."""
+        seen = set()
+        for part in psutil.disk_partitions(all=False):
+            if part.fstype.lower() not in self.types or part.device in seen:
+                continue  # a bind mount shows the same disk again
+            seen.add(part.device)
+            try:
+                use = psutil.disk_usage(part.mountpoint)
+            except (FileNotFoundError, PermissionError):  # unmounted since, or not ours to see
+                continue
+            fields = {
+                "total": float(use.total),
+                "free": float(use.free),
+                "used": float(use.used),
+                "used_percent": float(use.percent),
+            }
+            if hasattr(os, "statvfs"):
+                table = os.statvfs(part.mountpoint)
+                fields.update(inodes(table.f_files, table.f_ffree))
+            yield Reading("disk", {"path": part.mountpoint, "fstype": part.fstype.lower()}, fields)

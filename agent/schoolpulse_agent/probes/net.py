@@ -1,0 +1,56 @@
+"""How much the network interfaces send and receive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator, Tuple
+
+import psutil
+
+from schoolpulse_agent.probe import Metric, Reading
+
+METRICS = {
+    ("net", "bytes_sent"): Metric("B total", "Sent since boot", "Đã gửi từ khi bật máy"),
+    ("net", "bytes_recv"): Metric("B total", "Received since boot", "Đã nhận từ khi bật máy"),
+    ("net", "packets_sent"): Metric("1 total", "Packets sent since boot", "Số gói đã gửi từ khi bật máy"),
+    ("net", "packets_recv"): Metric("1 total", "Packets received since boot", "Số gói đã nhận từ khi bật máy"),
+    ("net", "err_in"): Metric("1 total", "Receive errors since boot", "Số lỗi nhận từ khi bật máy"),
+    ("net", "err_out"): Metric("1 total", "Send errors since boot", "Số lỗi gửi từ khi bật máy"),
+    ("net", "drop_in"): Metric("1 total", "Incoming packets dropped since boot", "Số gói nhận bị bỏ từ khi bật máy"),
+    ("net", "drop_out"): Metric("1 total", "Outgoing packets dropped since boot", "Số gói gửi bị bỏ từ khi bật máy"),
+    ("net", "up"): Metric("1", "Link is up (1) or down (0)", "Mạng đang nối (1) hay ngắt (0)"),
+    ("net", "speed"): Metric("Mbit/s", "Link speed", "Tốc độ kết nối mạng"),
+}
+_FIELDS = {
+    "bytes_sent": "bytes_sent",
+    "bytes_recv": "bytes_recv",
+    "packets_sent": "packets_sent",
+    "packets_recv": "packets_recv",
+    "errin": "err_in",
+    "errout": "err_out",
+    "dropin": "drop_in",
+    "dropout": "drop_out",
+}
+
+
+@dataclass
+class Probe:
+    """Every interface that carries the machine's own traffic; ``skip``: beginnings of names that don't."""
+
+    every: float = 0.0
+    skip: Tuple[str, ...] = ("lo", "Loopback", "veth", "docker", "br-", "virbr", "tunl", "sit", "ip6", "gre", "dummy", "ifb")
+
+    def read(self) -> Iterator[Reading]:
+        """Yield one reading an interface, with tag ``interface``."""
+        links = psutil.net_if_stats()
+        for name, io in psutil.net_io_counters(pernic=True).items():
+            if name.startswith(self.skip):
+                continue
+            counts = io._asdict()
+            fields = {ours: float(counts[theirs]) for theirs, ours in _FIELDS.items()}
+            link = links.get(name)
+            if link:
+                fields["up"] = float(link.isup)
+                if 0 < link.speed < 65535:  # noqa: PLR2004 - 0 or 65535: the driver doesn't know
+                    fields["speed"] = float(link.speed)
+            yield Reading("net", {"interface": name}, fields)

@@ -1,0 +1,39 @@
+"""How much of the swap space is in use, and how much goes in and out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterator
+
+import psutil
+
+from schoolpulse_agent.probe import Metric, Reading
+
+METRICS = {
+    ("swap", "total"): Metric("B", "Swap space", "Dung lượng bộ nhớ tráo đổi"),
+    ("swap", "used"): Metric("B", "Swap used", "Bộ nhớ tráo đổi đã dùng"),
+    ("swap", "free"): Metric("B", "Swap free", "Bộ nhớ tráo đổi còn trống"),
+    ("swap", "used_percent"): Metric("%", "Swap used", "Bộ nhớ tráo đổi đã dùng"),
+    ("swap", "in"): Metric("B total", "Read back from swap since boot", "Đọc lại từ vùng tráo đổi từ khi bật máy"),
+    ("swap", "out"): Metric("B total", "Written to swap since boot", "Ghi ra vùng tráo đổi từ khi bật máy"),
+}
+
+
+@dataclass
+class Probe:
+    """The machine's swap space as a whole."""
+
+    every: float = 0.0
+
+    def read(self) -> Iterator[Reading]:
+        """Yield one reading."""
+        swap = psutil.swap_memory()
+        fields = {
+            "total": float(swap.total),
+            "used": float(swap.used),
+            "free": float(swap.free),
+            "used_percent": float(swap.percent),
+            "in": float(swap.sin),
+            "out": float(swap.sout),
+        }
+        yield Reading("swap", {}, fields)

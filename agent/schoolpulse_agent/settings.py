@@ -1,0 +1,166 @@
+"""The agent's settings: one TOML file, read into dataclasses; a wrong one stops the start with one clear line."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Dict, Optional, Type, TypeVar
+from urllib.parse import urlsplit
+
+from schoolpulse_agent import probe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class SettingsError(Exception):
+    """The settings can't be used; the message is one line that says where and what to do."""
+
+
+@dataclass
+class Device:
+    """Who this machine is, as its enrolment said."""
+
+    id: str = ""  # device id; also its MQTT user name and client id
+    school: str = ""  # key of its school
+    secret: str = ""  # the device's secret, or
+    secret_file: str = ""  # the file that holds it
+
+
+@dataclass
+class Broker:
+    """Where reports go."""
+
+    url: str = "mqtt://127.0.0.1:1883"  # mqtts://host:8883 for TLS; mqtt:// is for this machine only
+    ca_file: str = ""  # the centre's CA certificate; empty: the system's
+
+    @property
+    def host(self) -> str:
+        """Name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The URL's port, or MQTT's own."""
+        return urlsplit(self.url).port or (8883 if self.tls else 1883)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+
+@dataclass
+class Reports:
+    """How often to report, and how much to keep while the centre can't be reached."""
+
+    interval: float = 60.0  # seconds between two reports
+    folder: str = "/var/lib/schoolpulse"  # reports not yet confirmed
+    keep_mb: float = 4.0  # at most so much on disk: about 11 days; then the oldest go, counted
+    replay_spread: float = 300.0  # after a cut, wait a random time up to so many seconds before sending the backlog
+    replay_rate: float = 1.0  # backlog messages (60 reports each) a second
+
+
+@dataclass
+class Settings:
+    """All settings; ``probes`` holds every probe that is on, ready to read."""
+
+    device: Device = field(default_factory=Device)
+    broker: Broker = field(default_factory=Broker)
+    reports: Reports = field(default_factory=Reports)
+    probes: Dict[str, Any] = field(default_factory=dict)
+
+    def secret(self) -> str:
+        """The device's secret, from its file if one is named. Raises SettingsError."""
+        if not self.device.secret_file:
+            return self.device.secret
+        try:
+            return Path(self.device.secret_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as why:
+            raise SettingsError(f"device.secret_file {self.device.secret_file}: {why}") from None
+
+
+def load(path: Optional[Path]) -> Settings:
+    """Read a settings file; None means all defaults. Raises SettingsError."""
+    if path is None:
+        return parse({}, "defaults")
+    try:
+        return parse(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+    except OSError as why:
+        raise SettingsError(f"{path}: {why.strerror}; name another file with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+        raise SettingsError(f"{path}: not valid TOML: {why}") from None
+
+
+def parse(document: Dict[str, Any], where: str) -> Settings:
+    """Turn a TOML document into settings. Raises SettingsError naming the nearest known key for an unknown one."""
+    sections = {"device": Device, "broker": Broker, "reports": Reports}
+    _known(document, [*sections, "probe"], where)
+    built = {name: _build(cls, document.get(name, {}), f"{where}: {name}") for name, cls in sections.items()}
+    settings = Settings(built["device"], built["broker"], built["reports"])
+    given = document.get("probe", {})
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where}: [probe] must be a table")
+    _known(given, probe.names(), f"{where}: probe")
+    for name in probe.names():
+        own = given.get(name, {})
+        own = dict(own) if isinstance(own, dict) else own
+        if isinstance(own, dict) and own.pop("enabled", True) is False:
+            continue
+        settings.probes[name] = _build(probe.probe_class(name), own, f"{where}: probe.{name}")
+    _check(settings, where)
+    return settings
+
+
+def _check(settings: Settings, where: str) -> None:
+    broker, reports = settings.broker, settings.reports
+    try:
+        scheme, port = urlsplit(broker.url).scheme, broker.port
+    except ValueError:
+        scheme, port = "", 0
+    if scheme not in ("mqtt", "mqtts") or not broker.host or not 0 < port < 65536:  # noqa: PLR2004
+        raise SettingsError(f"{where}: broker.url {broker.url!r}: give it as mqtts://host:8883")
+    if not broker.tls and broker.host not in LOOPBACK:
+        raise SettingsError(f"{where}: broker.url {broker.url!r} is not encrypted: use mqtts:// for another machine")
+    if not 1 <= reports.interval <= 3600:  # noqa: PLR2004
+        raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
+    if reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
+        raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")
+
+
+def _build(cls: Type[T], given: Any, where: str) -> T:
+    """Fill a dataclass from a TOML table, each value of its default's type."""
+    if not isinstance(given, dict):
+        raise SettingsError(f"{where} must be a table, as in [{where.rpartition(' ')[2]}]")
+    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    _known(given, list(known), where)
+    values = {}
+    for name, value in given.items():
+        default = known[name].default
+        if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            values[name] = tuple(value)
+        elif isinstance(default, float) and type(value) in (int, float):
+            values[name] = float(value)
+        elif type(value) is type(default):
+            values[name] = value
+        else:
+            raise SettingsError(f"{where}.{name}: {value!r} is not a {_KINDS[type(default)]}")
+    return cls(**values)
+
+
+_KINDS = {str: "text", float: "number", bool: "true or false", tuple: "list of texts", int: "whole number"}
+
+
+def _known(given: Dict[str, Any], known: "list[str]", where: str) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise SettingsError(f"{where}: unknown setting {name!r}: {hint}")

@@ -1,0 +1,1 @@
+"""The Grafana boards of the operations centre, as code."""
