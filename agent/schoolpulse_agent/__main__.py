@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Optional
 
 from schoolpulse_agent import __version__, probe, settings
 from schoolpulse_agent.cycle import Cycle
@@ -20,7 +19,7 @@ from schoolpulse_agent.wire import Groups, split_group
 DEFAULT = Path("/etc/schoolpulse/agent.toml")
 
 
-def main(arguments: Optional[List[str]] = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(
@@ -46,7 +45,9 @@ def run(loaded: settings.Settings) -> int:
     from schoolpulse_agent import agent
 
     if not (loaded.device.id and loaded.device.school and loaded.secret()):
-        raise settings.SettingsError("this machine is not enrolled: [device] needs id, school and secret or secret_file")
+        raise settings.SettingsError(
+            "this machine is not enrolled: [device] needs id, school and secret or secret_file"
+        )
     stop = agent.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -106,7 +107,9 @@ def check(loaded: settings.Settings) -> int:
         link.close(0.5)
         link.outbox.close()
     if link.receipts:
-        print(f"✓ broker {loaded.broker.url}: the collector answers; its clock is {(link.offset_ms or 0) / 1000:+.1f} s off")
+        print(
+            f"✓ broker {loaded.broker.url}: the collector answers; its clock is {(link.offset_ms or 0) / 1000:+.1f} s off"
+        )
     elif link.refused:
         print(f"✗ broker {loaded.broker.url}: {link.refused}; see broker.url, device.id and the secret")
     else:
@@ -122,7 +125,9 @@ def _read(loaded: settings.Settings) -> Groups:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="schoolpulse-agent", description="Sends this machine's health to SchoolPulse.")
+    parser = argparse.ArgumentParser(
+        prog="schoolpulse-agent", description="Sends this machine's health to SchoolPulse."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT} if there is one)")
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])

@@ -5,12 +5,14 @@ The same loop runs one real agent or a lab of simulated ones.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Any, Callable
 
 import psutil
 
@@ -32,10 +34,8 @@ class Stop:
     def set(self) -> None:
         """Ask for the end; ``run`` returns within moments."""
         self.is_set = True
-        try:
+        with contextlib.suppress(OSError):  # already full: it will be read
             self._write.send(b"x")
-        except OSError:  # already full: it will be read
-            pass
 
     def fileno(self) -> int:
         """So that select can wait for it."""
@@ -69,7 +69,11 @@ class Agent:
         groups = self.read()
         outbox = self.outbox
         waiting = sum(map(len, outbox.held().values()))
-        groups["agent"] = {"waiting": float(waiting), "dropped": float(outbox.dropped), "damaged": float(outbox.damaged)}
+        groups["agent"] = {
+            "waiting": float(waiting),
+            "dropped": float(outbox.dropped),
+            "damaged": float(outbox.damaged),
+        }
         t = time.time()
         outbox.append(int(t * 1000), round(max(0.0, t - psutil.boot_time()), 1), groups)
 
@@ -94,8 +98,8 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
             for agent in agents:
                 agent.work()
             timeout = min(agent.due() for agent in agents) - time.monotonic()
-            readers: list[object] = [stop]
-            writers: list[object] = []
+            readers: list[Any] = [stop]
+            writers: list[Any] = []
             for agent in agents:
                 sock = agent.link.socket()
                 if sock is None:

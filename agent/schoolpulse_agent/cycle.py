@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from math import isfinite
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 from schoolpulse_agent.probe import Reading
 from schoolpulse_agent.wire import Groups, group_key
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class Cycle:
     """The probes of one machine, by name, and when each was read last."""
 
-    def __init__(self, probes: Dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, probes: dict[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
         self.probes = probes
         self._clock = clock
         self._due = dict.fromkeys(probes, 0.0)
@@ -43,7 +43,7 @@ class Cycle:
             try:
                 for reading in probe.read():
                     _put(groups, reading)
-            except Exception as why:  # noqa: BLE001 - whatever a probe raises, the others go on
+            except Exception as why:
                 up = 0.0
                 if name not in self._failing:  # once, not at every report
                     log.warning("probe %s failed: %s: %s", name, type(why).__name__, why)

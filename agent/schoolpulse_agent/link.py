@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -50,12 +50,12 @@ class Link:
         self.device, self.school = settings.device.id, settings.device.school
         self.outbox = outbox
         self.connected = False
-        self.refused: Optional[str] = None  # why the broker did not let us in, if so
+        self.refused: str | None = None  # why the broker did not let us in, if so
         self.receipts = 0
-        self.offset_ms: Optional[int] = None  # the collector's clock minus ours, at the last receipt
+        self.offset_ms: int | None = None  # the collector's clock minus ours, at the last receipt
         self._secret = settings.secret()
         self._clock = clock
-        self._client: Optional[mqtt.Client] = None
+        self._client: mqtt.Client | None = None
         self._session = ""
         self._sent: list[Sent] = []
         self._connect_at = 0.0
@@ -63,7 +63,7 @@ class Link:
         self._replay_at = 0.0
         self._live_from = 1  # reports of this epoch from here on are live, all others backlog
 
-    def socket(self) -> Optional[socket.socket]:
+    def socket(self) -> socket.socket | None:
         """What to wait for, None while there is no connection."""
         return self._client.socket() if self._client else None  # type: ignore[return-value]
 
@@ -113,13 +113,17 @@ class Link:
 
     def _connect(self) -> None:
         now, broker = self._clock(), self.settings.broker
-        self._connect_at = now + self._connect_wait * random.random()  # noqa: S311 - full jitter: a city comes back
+        self._connect_at = now + self._connect_wait * random.random()
         self._connect_wait = min(self._connect_wait * 2, CONNECT_WAIT_MAX)
         # A new client each time: paho keeps what it could not send, and would send it beside our own outbox.
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.device, protocol=mqtt.MQTTv311)
         client.username_pw_set(self.device, self._secret)
         client.connect_timeout = 5.0
-        client.on_connect, client.on_message, client.on_disconnect = self._on_connect, self._on_message, self._on_disconnect
+        client.on_connect, client.on_message, client.on_disconnect = (
+            self._on_connect,
+            self._on_message,
+            self._on_disconnect,
+        )
         if broker.tls:
             client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file or None))
         self._session = secrets.token_hex(8)
@@ -148,17 +152,17 @@ class Link:
         held = self.outbox.held().get(self.outbox.epoch)
         newest = list(held)[-1][1] if held else self.outbox.low(self.outbox.epoch)
         self._live_from = newest
-        self._replay_at = self._clock() + random.random() * self.settings.reports.replay_spread  # noqa: S311
+        self._replay_at = self._clock() + random.random() * self.settings.reports.replay_spread
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if self.connected:
             log.warning("connection lost: %s", reason)
         self.connected = False
-        self._connect_at = self._clock() + self._connect_wait * random.random()  # noqa: S311
+        self._connect_at = self._clock() + self._connect_wait * random.random()
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
-            receipt = wire.decode_receipt(message.payload)
+            receipt = wire.decode_receipt(bytes(message.payload))
         except wire.BadReport as why:
             log.warning("unreadable receipt: %s", why)
             return
@@ -193,7 +197,7 @@ class Link:
             wait = 2 * self.settings.reports.interval
             self._sent.append(Sent(epoch, seqs, wait, now + wait))
 
-    def _next(self, now: float) -> Optional[tuple[int, Ranges]]:
+    def _next(self, now: float) -> tuple[int, Ranges] | None:
         """What to publish next: (epoch, seqs to choose from), live reports before backlog, None if nothing may go."""
         live, backlog = self._unsent()
         if live:
@@ -223,7 +227,7 @@ class Link:
         """Publish one message with the lowest wanted reports; return which ones they are."""
         records = self.outbox.read(epoch, wanted, wire.MAX_REPORTS)
         taken, size = Ranges(), 0
-        bodies = []
+        bodies: list[bytes] = []
         for seq, record in records.items():
             size += len(record) + 1
             if bodies and size > SIZE:

@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import Callable, Dict, Optional
+from typing import Callable
 
 from schoolpulse_agent import segment
 from schoolpulse_agent.ranges import Ranges
@@ -35,7 +35,7 @@ class Outbox:
     def __init__(
         self,
         folder: Path,
-        live_folder: Optional[Path] = None,
+        live_folder: Path | None = None,
         keep_bytes: int = 4 * 2**20,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -46,15 +46,15 @@ class Outbox:
         self.damaged = 0  # blocks that could not be read, since start
         self._seq = 0
         self._clock = clock
-        self._live: Dict[int, Records] = {}  # not on disk yet
-        self._since: Optional[float] = None  # when the oldest of them was appended
+        self._live: dict[int, Records] = {}  # not on disk yet
+        self._since: float | None = None  # when the oldest of them was appended
         folder.mkdir(parents=True, exist_ok=True)
         self._live_folder = live_folder or _tmpfs(folder)
-        self._live_fd: Optional[int] = None
+        self._live_fd: int | None = None
         self._segments = self._find_segments()
         self._find_live()
 
-    def append(self, t: int, up: float, m: Groups, child: Optional[str] = None) -> int:
+    def append(self, t: int, up: float, m: Groups, child: str | None = None) -> int:
         """Keep a report and return its seq. After the return it survives kill -9."""
         self._seq += 1
         record = encode_report(Report(self._seq, t, up, m, child))
@@ -192,7 +192,7 @@ class Outbox:
     def _live_path(self, epoch: int) -> Path:
         return self._live_folder / f"{epoch}.live"
 
-    def _find_segments(self) -> "list[Segment]":
+    def _find_segments(self) -> list[Segment]:
         found = []
         for path in sorted(self.folder.glob("*.seg")):
             opened = Segment.open(path)
@@ -225,7 +225,7 @@ class Outbox:
 def _tmpfs(folder: Path) -> Path:
     """A folder in memory for this outbox alone; the outbox's own folder where there is none (Windows)."""
     name = f"schoolpulse-{segment.short_hash(str(folder.resolve()))}"
-    for parent in (os.environ.get("RUNTIME_DIRECTORY"), "/dev/shm"):  # noqa: S108 - checked to be ours below
+    for parent in (os.environ.get("RUNTIME_DIRECTORY"), "/dev/shm"):  # noqa: S108 - checked below to be ours
         if not parent or not Path(parent).is_dir():
             continue
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Type
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from schoolpulse_agent import probes
 
@@ -25,11 +26,11 @@ class Reading(NamedTuple):
     """Fields of one measurement read at one place; names and units are Telegraf's wherever it has one."""
 
     measurement: str
-    tags: Dict[str, str]
-    fields: Dict[str, float]
+    tags: dict[str, str]
+    fields: dict[str, float]
 
 
-Metrics = Dict[Tuple[str, str], Metric]  # (measurement, field) -> what it means
+Metrics = dict[tuple[str, str], Metric]  # (measurement, field) -> what it means
 
 
 class Probe:
@@ -50,13 +51,13 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(probes.__path__))
 
 
-def probe_class(name: str) -> Type[Any]:
+def probe_class(name: str) -> type[Any]:
     """The dataclass of the probe in ``probes/<name>.py``."""
-    cls: Type[Any] = importlib.import_module(f"{probes.__name__}.{name}").Probe
+    cls: type[Any] = importlib.import_module(f"{probes.__name__}.{name}").Probe
     return cls
 
 
-def metrics(name: Optional[str] = None) -> Metrics:
+def metrics(name: str | None = None) -> Metrics:
     """Every (measurement, field) that one probe, or all of them and the agent itself, may send."""
     if name is not None:
         found: Metrics = importlib.import_module(f"{probes.__name__}.{name}").METRICS
@@ -71,7 +72,9 @@ def metrics(name: Optional[str] = None) -> Metrics:
 OWN_METRICS: Metrics = {
     ("probe", "up"): Metric("1", "Probe works (1) or failed (0)", "Bộ đo hoạt động (1) hay lỗi (0)"),
     ("probe", "seconds"): Metric("s", "Time the probe took", "Thời gian đọc của bộ đo"),
-    ("agent", "waiting"): Metric("1", "Reports not yet confirmed by the centre", "Báo cáo chưa được trung tâm xác nhận"),
+    ("agent", "waiting"): Metric(
+        "1", "Reports not yet confirmed by the centre", "Báo cáo chưa được trung tâm xác nhận"
+    ),
     ("agent", "dropped"): Metric(
         "1 total", "Reports dropped since start, outbox full", "Báo cáo phải bỏ từ khi chạy do hàng đợi đầy"
     ),

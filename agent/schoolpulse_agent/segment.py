@@ -7,12 +7,12 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Tuple
 
 from schoolpulse_agent.ranges import Ranges
 
-Records = Dict[int, bytes]  # seq -> one report as JSON, without a newline
+Records = dict[int, bytes]  # seq -> one report as JSON, without a newline
 HEAD = struct.Struct("<4sIIH")  # mark, body length, crc32 of the body, records in the block
 MARK = b"SPB1"  # lets a reader find the next block after a damaged one
 MAX_BLOCK = 2**20
@@ -24,7 +24,7 @@ def pack(records: Records, level: int = 6) -> bytes:
     return HEAD.pack(MARK, len(body), zlib.crc32(body), len(records)) + body
 
 
-def blocks(data: bytes, at: int = 0) -> Iterator[Tuple[int, Optional[Records]]]:
+def blocks(data: bytes, at: int = 0) -> Iterator[tuple[int, Records | None]]:
     """Yield (offset, records) of each block, None for the records of a damaged one; a torn tail is just the end."""
     while at + HEAD.size <= len(data):
         mark, size, crc, count = HEAD.unpack_from(data, at)
@@ -69,7 +69,7 @@ class Segment:
         self.path, self.number, self.epoch = path, number, epoch
         self.held = Ranges()
         self.size = 0
-        self._blocks: list[Tuple[int, int, int]] = []  # offset, first and last seq
+        self._blocks: list[tuple[int, int, int]] = []  # offset, first and last seq
 
     @classmethod
     def create(cls, folder: Path, number: int, epoch: int) -> Segment:
@@ -85,7 +85,7 @@ class Segment:
         return part
 
     @classmethod
-    def open(cls, path: Path) -> Optional[Tuple[Segment, int]]:
+    def open(cls, path: Path) -> tuple[Segment, int] | None:
         """Read what an earlier start wrote, and how many blocks are damaged; None for a file that isn't ours."""
         number, _, epoch = path.stem.partition("-")
         if not (number.isdigit() and epoch.isdigit()):
@@ -117,7 +117,7 @@ class Segment:
             offset += len(data)
         self.size = offset
 
-    def read(self, wanted: Ranges, limit: int) -> Tuple[Records, int]:
+    def read(self, wanted: Ranges, limit: int) -> tuple[Records, int]:
         """Up to ``limit`` held records whose seq is wanted; blocks that can't be read are given up and counted."""
         found: Records = {}
         bad = 0
@@ -150,6 +150,6 @@ class Segment:
             self.held.add(seq)
 
 
-def _split(line: bytes) -> Tuple[int, bytes]:
+def _split(line: bytes) -> tuple[int, bytes]:
     seq, _, record = line.partition(b" ")
     return int(seq), record

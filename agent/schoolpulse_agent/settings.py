@@ -6,7 +6,7 @@ import difflib
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, Optional, Type, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from schoolpulse_agent import probe
@@ -75,7 +75,7 @@ class Settings:
     device: Device = field(default_factory=Device)
     broker: Broker = field(default_factory=Broker)
     reports: Reports = field(default_factory=Reports)
-    probes: Dict[str, Any] = field(default_factory=dict)
+    probes: dict[str, Any] = field(default_factory=dict)
 
     def secret(self) -> str:
         """The device's secret, from its file if one is named. Raises SettingsError."""
@@ -87,7 +87,7 @@ class Settings:
             raise SettingsError(f"device.secret_file {self.device.secret_file}: {why}") from None
 
 
-def load(path: Optional[Path]) -> Settings:
+def load(path: Path | None) -> Settings:
     """Read a settings file; None means all defaults. Raises SettingsError."""
     if path is None:
         return parse({}, "defaults")
@@ -99,9 +99,9 @@ def load(path: Optional[Path]) -> Settings:
         raise SettingsError(f"{path}: not valid TOML: {why}") from None
 
 
-def parse(document: Dict[str, Any], where: str) -> Settings:
+def parse(document: dict[str, Any], where: str) -> Settings:
     """Turn a TOML document into settings. Raises SettingsError naming the nearest known key for an unknown one."""
-    sections = {"device": Device, "broker": Broker, "reports": Reports}
+    sections: dict[str, type[Any]] = {"device": Device, "broker": Broker, "reports": Reports}
     _known(document, [*sections, "probe"], where)
     built = {name: _build(cls, document.get(name, {}), f"{where}: {name}") for name, cls in sections.items()}
     settings = Settings(built["device"], built["broker"], built["reports"])
@@ -125,23 +125,23 @@ def _check(settings: Settings, where: str) -> None:
         scheme, port = urlsplit(broker.url).scheme, broker.port
     except ValueError:
         scheme, port = "", 0
-    if scheme not in ("mqtt", "mqtts") or not broker.host or not 0 < port < 65536:  # noqa: PLR2004
+    if scheme not in ("mqtt", "mqtts") or not broker.host or not 0 < port < 65536:
         raise SettingsError(f"{where}: broker.url {broker.url!r}: give it as mqtts://host:8883")
     if not broker.tls and broker.host not in LOOPBACK:
         raise SettingsError(f"{where}: broker.url {broker.url!r} is not encrypted: use mqtts:// for another machine")
-    if not 1 <= reports.interval <= 3600:  # noqa: PLR2004
+    if not 1 <= reports.interval <= 3600:
         raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
     if reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
         raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")
 
 
-def _build(cls: Type[T], given: Any, where: str) -> T:
+def _build(cls: type[T], given: Any, where: str) -> T:
     """Fill a dataclass from a TOML table, each value of its default's type."""
     if not isinstance(given, dict):
         raise SettingsError(f"{where} must be a table, as in [{where.rpartition(' ')[2]}]")
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     _known(given, list(known), where)
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in given.items():
         default = known[name].default
         if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -158,7 +158,7 @@ def _build(cls: Type[T], given: Any, where: str) -> T:
 _KINDS = {str: "text", float: "number", bool: "true or false", tuple: "list of texts", int: "whole number"}
 
 
-def _known(given: Dict[str, Any], known: "list[str]", where: str) -> None:
+def _known(given: dict[str, Any], known: list[str], where: str) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

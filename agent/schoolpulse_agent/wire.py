@@ -11,7 +11,7 @@ import re
 import zlib
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple
 
 from schoolpulse_agent.ranges import Ranges
 
@@ -23,9 +23,9 @@ TOP = 2**53  # the largest whole number that JSON readers agree on
 # Names a store needs for itself: no probe may use them for a tag or a field.
 RESERVED = frozenset({"device", "school", "room", "kind", "t", "time"})
 
-Fields = Dict[str, float]
-Groups = Dict[str, Fields]  # "disk,path=/": {"used_percent": 71.2}; measurement, tags and fields as Telegraf names them
-Epochs = Dict[int, Ranges]
+Fields = dict[str, float]
+Groups = dict[str, Fields]  # "disk,path=/": {"used_percent": 71.2}; measurement, tags and fields as Telegraf names them
+Epochs = dict[int, Ranges]
 
 
 class BadReport(Exception):
@@ -43,13 +43,13 @@ class Report(NamedTuple):
     t: int  # UTC milliseconds, fixed before the first publish
     up: float  # seconds since boot
     m: Groups
-    child: Optional[str] = None  # which of a gateway's devices this is about
+    child: str | None = None  # which of a gateway's devices this is about
 
 
 class Refused(NamedTuple):
     """One report of a readable message that can't be accepted."""
 
-    seq: Optional[int]  # None when not even that could be read
+    seq: int | None  # None when not even that could be read
     reason: str
     raw: object
 
@@ -59,8 +59,8 @@ class Batch(NamedTuple):
 
     epoch: int
     low: int
-    reports: "list[Report]"
-    refused: "list[Refused]"
+    reports: list[Report]
+    refused: list[Refused]
 
 
 class Receipt(NamedTuple):
@@ -93,7 +93,7 @@ def down_topic(device: str, kind: str) -> str:
 def parse_up(topic: str) -> tuple[str, str, str]:
     """Return (school, device, kind) of an upward topic; raise BadReport for any other."""
     parts = topic.split("/")
-    if len(parts) != 6 or parts[:3] != ["sp", f"v{VERSION}", "up"] or not all(parts):  # noqa: PLR2004
+    if len(parts) != 6 or parts[:3] != ["sp", f"v{VERSION}", "up"] or not all(parts):
         raise BadReport("topic", topic[:120])
     return parts[3], parts[4], parts[5]
 
@@ -114,10 +114,10 @@ def split_group(key: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     for pair in pairs:
         name, _, value = pair.partition("=")
         value = _UNESCAPE.sub(r"\1", value)
-        if not _TAG(name) or name in RESERVED or not 0 < len(value) <= 128 or not value.isprintable():  # noqa: PLR2004
+        if not _TAG(name) or name in RESERVED or not 0 < len(value) <= 128 or not value.isprintable():
             raise BadReport("name", f"tag {pair[:80]!r}")
         tags.append((name, value))
-    if not _NAME(measurement) or len(tags) > 8 or len(dict(tags)) < len(tags):  # noqa: PLR2004
+    if not _NAME(measurement) or len(tags) > 8 or len(dict(tags)) < len(tags):
         raise BadReport("name", f"group {key[:80]!r}")
     return measurement, tuple(tags)
 
@@ -170,7 +170,9 @@ def decode_receipt(body: bytes) -> Receipt:
     """Read a receipt; raise BadReport."""
     message = _load(body, json.loads)
     try:
-        epochs = {int(epoch): Ranges((int(a), int(b)) for a, b in ranges) for epoch, ranges in message["epochs"].items()}
+        epochs = {
+            int(epoch): Ranges((int(a), int(b)) for a, b in ranges) for epoch, ranges in message["epochs"].items()
+        }
         return Receipt(int(message["now"]), epochs)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as why:
         raise BadReport("shape", str(why)) from None
@@ -194,7 +196,7 @@ def decode_presence(body: bytes) -> Presence:
     if (
         said.state not in ("online", "bye", "offline")
         or not isinstance(said.session, str)
-        or not 0 < len(said.session) <= 64  # noqa: PLR2004
+        or not 0 < len(said.session) <= 64
         or not _whole(said.epoch, 0, 2**32 - 1)
         or not all(type(n) in (int, float) and 0 <= n <= TOP for n in numbers)
     ):
@@ -250,7 +252,7 @@ def _report(raw: Any) -> Report:
         raise BadReport("too_large", f"over {MAX_VALUES} values")
     for key, fields in groups.items():
         _check_group(key, fields)
-    return Report(raw["seq"], t, float(up), groups, child)
+    return Report(raw["seq"], raw["t"], float(up), groups, child)
 
 
 def _check_group(key: str, fields: Any) -> None:
@@ -268,7 +270,7 @@ def _check_group(key: str, fields: Any) -> None:
         for name in fields:
             if not _NAME(name) or name in RESERVED:
                 raise BadReport("name", f"field {name[:80]!r}")
-        if len(_known_fields) < 10_000:  # noqa: PLR2004
+        if len(_known_fields) < 10_000:
             _known_fields.update(fields)
     if any(name in fields for name, _ in tags):
         raise BadReport("name", f"{key[:80]!r} uses one name for a tag and a field")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Dict, Iterator
 
 import psutil
 
@@ -25,7 +25,7 @@ _NAMES = {"interrupt": "irq"}
 _SENT = tuple(name[len("usage_") :] for _, name in METRICS if name != "usage_active")
 
 
-def usage(now: Dict[str, float], last: Dict[str, float]) -> Dict[str, float]:
+def usage(now: dict[str, float], last: dict[str, float]) -> dict[str, float]:
     """Shares in per cent between two readings of cumulative CPU seconds by kind; empty if no time has passed."""
     step = {_NAMES.get(kind, kind): max(0.0, now[kind] - last.get(kind, 0.0)) for kind in now}
     step = {kind: seconds for kind, seconds in step.items() if kind in _SENT}
@@ -43,7 +43,7 @@ class Probe:
     """All processors together (tag ``cpu=cpu-total``). The first read is only the base line of the second."""
 
     every: float = 0.0
-    _last: Dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _last: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading, none at the first call."""

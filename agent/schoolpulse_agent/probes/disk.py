@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Dict, Iterator, Tuple
 
 import psutil
 
@@ -24,7 +24,7 @@ METRICS = {
 LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "ntfs3", "f2fs", "zfs", "apfs", "hfs")
 
 
-def inodes(total: int, free: int) -> Dict[str, float]:
+def inodes(total: int, free: int) -> dict[str, float]:
     """The inode fields, none where the file system has no fixed table (btrfs, NTFS)."""
     if not total:
         return {}
@@ -42,7 +42,7 @@ class Probe:
     """Every local disk, once; ``types``: file systems that count as local."""
 
     every: float = 0.0
-    types: Tuple[str, ...] = LOCAL
+    types: tuple[str, ...] = LOCAL
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading a disk, with tags ``path`` and ``fstype``."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Iterator, Tuple
 
 import psutil
 
@@ -34,7 +34,7 @@ class Probe:
     """Every whole disk that has ever been used; ``skip``: beginnings of names that are no real disks."""
 
     every: float = 0.0
-    skip: Tuple[str, ...] = ("loop", "ram", "zram", "sr", "fd", "nbd")
+    skip: tuple[str, ...] = ("loop", "ram", "zram", "sr", "fd", "nbd")
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading a disk, with tag ``name``."""
@@ -43,10 +43,12 @@ class Probe:
             if name.startswith(self.skip) or not (io.read_count or io.write_count) or _is_partition(name, disks):
                 continue
             counts = io._asdict()
-            yield Reading("diskio", {"name": name}, {ours: float(counts[k]) for k, ours in _FIELDS.items() if k in counts})
+            yield Reading(
+                "diskio", {"name": name}, {ours: float(counts[k]) for k, ours in _FIELDS.items() if k in counts}
+            )
 
 
-def _is_partition(name: str, disks: "dict[str, object]") -> bool:
+def _is_partition(name: str, disks: Mapping[str, object]) -> bool:
     """``sda1`` of ``sda``, ``nvme0n1p2`` of ``nvme0n1``: its disk counts it already."""
     whole = name.rstrip("0123456789")
     return whole != name and (whole in disks or (whole.endswith("p") and whole[:-1] in disks))

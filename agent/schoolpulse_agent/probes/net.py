@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator, Tuple
 
 import psutil
 
@@ -38,7 +38,20 @@ class Probe:
     """Every interface that carries the machine's own traffic; ``skip``: beginnings of names that don't."""
 
     every: float = 0.0
-    skip: Tuple[str, ...] = ("lo", "Loopback", "veth", "docker", "br-", "virbr", "tunl", "sit", "ip6", "gre", "dummy", "ifb")
+    skip: tuple[str, ...] = (
+        "lo",
+        "Loopback",
+        "veth",
+        "docker",
+        "br-",
+        "virbr",
+        "tunl",
+        "sit",
+        "ip6",
+        "gre",
+        "dummy",
+        "ifb",
+    )
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading an interface, with tag ``interface``."""
@@ -51,6 +64,6 @@ class Probe:
             link = links.get(name)
             if link:
                 fields["up"] = float(link.isup)
-                if 0 < link.speed < 65535:  # noqa: PLR2004 - 0 or 65535: the driver doesn't know
+                if 0 < link.speed < 65535:
                     fields["speed"] = float(link.speed)
             yield Reading("net", {"interface": name}, fields)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator
 
 import psutil
 
@@ -18,7 +18,7 @@ METRICS = {
 _STAT = Path("/proc/stat")  # two lines of it cost 0.03 ms; asking each process for its state costs 7 ms
 
 
-def states(stat: str) -> Dict[str, float]:
+def states(stat: str) -> dict[str, float]:
     """``procs_running`` and ``procs_blocked`` of Linux's /proc/stat (proc(5))."""
     found = {}
     for line in stat.splitlines():

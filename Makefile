@@ -1,0 +1,49 @@
+# Thin lines over uv; `make help` lists them. Nothing is installed outside this folder, but for `make test` as root,
+# which installs the Debian packages that tests need (tests/debian-packages.txt).
+SHELL := /bin/bash
+UV := .tools/bin/uv
+RUN := $(UV) run --frozen --no-sync
+.DEFAULT_GOAL := help
+.PHONY: help demo test check wheels soak clean setup
+
+help:  ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: setup-run  ## Set up and run the whole thing with this machine's own agent; Ctrl-C stops it
+	@exec .venv/bin/schoolpulse up --demo
+
+test: setup tests/debian-packages  ## Set up and run all tests (root: installs the Debian packages they need)
+	$(RUN) pytest
+
+check: setup  ## Style, types, import law, agent's Python 3.9, law tests
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) vermin --quiet --no-tips --violations --eval-annotations --target=3.9- agent/schoolpulse_agent
+	$(RUN) pytest tests/laws
+
+wheels: setup  ## Build the four wheels into dist/
+	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
+
+soak: setup tests/debian-packages  ## What takes longer than `make test` allows
+	SOAK=1 $(RUN) pytest -m soak
+
+setup: $(UV)  ## The development environment in .venv
+	@$(UV) sync --frozen --quiet
+
+clean:  ## Remove everything that was made
+	rm -rf .venv .tools .demo dist
+
+# The demo needs no test tools; an environment that has them serves as well.
+.PHONY: setup-run tests/debian-packages
+setup-run: $(UV)
+	@test -x .venv/bin/schoolpulse || echo "Setting up, about a minute ..."
+	@$(UV) sync --frozen --quiet --no-default-groups --inexact
+
+tests/debian-packages:
+	@tests/debian-packages.sh
+
+# pip alone is enough, even where venv is missing and where the system's pip refuses to touch the system.
+$(UV):
+	@PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target .tools 'uv==0.13.9'

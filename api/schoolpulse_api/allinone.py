@@ -1,0 +1,192 @@
+"""All parts in one process. Read from top to bottom, ``up`` is the architecture; it is undone from bottom to top."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import uvicorn
+
+from schoolpulse_agent import agent
+from schoolpulse_api import demo
+from schoolpulse_api.app import create_app
+from schoolpulse_api.centre import Centre
+from schoolpulse_api.feed import Feed
+from schoolpulse_api.settings import Settings, SettingsError
+from schoolpulse_collector import record
+from schoolpulse_collector.broker import Broker, Door
+from schoolpulse_collector.clock import Clock
+from schoolpulse_collector.counters import Counters
+from schoolpulse_collector.deadletter import DeadLetters
+from schoolpulse_collector.intake import Intake
+from schoolpulse_collector.latest import Latest
+from schoolpulse_collector.presence import STATES, Presence
+from schoolpulse_collector.received import Received
+from schoolpulse_collector.registry import Registry
+from schoolpulse_collector.roster import Roster
+from schoolpulse_collector.shipper import Shipper
+from schoolpulse_collector.spool import Spool
+from schoolpulse_collector.store import open_store
+from schoolpulse_collector.subscriber import Subscriber
+
+LINK_SECONDS = 12 * 3600  # how long a sign-in link waits to be used
+
+
+def up(settings: Settings, *, with_demo: bool) -> None:
+    """Run a whole centre until interrupted. Raises SettingsError, RegistryDown, StoreDown, OSError at start."""
+    _require_free(settings.http_host, settings.http_port, "SP_HTTP_PORT")
+    _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
+    home = settings.home
+    home.mkdir(parents=True, exist_ok=True)
+    counters, feed = Counters(), Feed()
+    with ExitStack() as parts:
+        registry = Registry(settings.registry_url)
+        parts.callback(registry.close)
+        members = demo.fill(registry) if with_demo else []
+        roster = Roster(registry)
+
+        store = open_store(settings.store_url)
+        parts.callback(store.close)
+        spool = Spool(home / "spool")
+        parts.callback(spool.close)
+        received = Received(store.received())
+        latest = Latest(store.latest())
+        for lines, _ in spool.read(spool.start()):  # accepted before the last stop, perhaps not stored yet
+            for line in lines:
+                late = record.decode(line)
+                received.add(late.device, late.epoch, late.seq)
+                latest.update(late)
+        presence = Presence()
+        presence.listeners.append(feed.on_presence)
+        presence.expect([device.id for device in registry.devices(limit=1_000_000) if device.status == "active"])
+        dead_letters = DeadLetters(home)
+
+        shipper = _begin(parts, Shipper(spool, store, dead_letters, counters))
+        door = Door(roster, counters)
+        broker = _begin(parts, Broker(settings.mqtt_host, settings.mqtt_port, door))
+        subscriber = Subscriber(f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}", door.collector_password)
+        subscriber.start()
+        parts.callback(subscriber.stop)
+        intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters)
+        intake.listeners += [latest.update, feed.on_record]
+        _begin(parts, intake)
+        clock = _begin(parts, Clock(presence, subscriber))
+        if members:
+            _begin(parts, Agents(demo.agents(members, settings)))
+
+        counters.watch("schoolpulse_intake_waiting", "Messages read but not judged yet.", subscriber.inbox.qsize)
+        counters.watch(
+            "schoolpulse_spool_bytes", "Bytes in the spool not stored yet.", lambda: spool.bytes_after(shipper.place)
+        )
+        counters.watch(
+            "schoolpulse_spool_damaged", "Blocks of the spool that could not be read.", lambda: spool.damaged
+        )
+        for state in STATES:
+            counters.watch(f"schoolpulse_devices_{state}", f"Devices {state}.", partial(_count, presence, state))
+
+        def healthy() -> dict[str, bool]:
+            threads = {"broker": broker, "shipper": shipper, "intake": intake, "clock": clock}
+            return {name: part.is_alive() for name, part in threads.items()} | {"subscriber": subscriber.connected}
+
+        centre = Centre(registry, store, latest, presence, counters, feed, healthy, settings.time_zone)
+        _serve(create_app(centre), settings, registry)
+
+
+class Agents(threading.Thread):
+    """Agents of this process: this machine's own and simulated ones, all in one loop."""
+
+    def __init__(self, members: Sequence[agent.Agent]) -> None:
+        super().__init__(name="agents", daemon=True)
+        self._members, self._stop_signal = members, agent.Stop()
+
+    def run(self) -> None:
+        """Report until stopped."""
+        agent.run(self._members, self._stop_signal)
+
+    def stop(self) -> None:
+        """Say goodbye for all."""
+        self._stop_signal.set()
+        self.join()
+
+
+def sign_in_link(settings: Settings, registry: Registry) -> str:
+    """A link that signs its first user in."""
+    token = registry.issue_token("sign_in", "sign-in link", LINK_SECONDS)
+    return f"http://{settings.http_host}:{settings.http_port}/sign-in?token={token}"
+
+
+Part = TypeVar("Part", Shipper, Broker, Intake, Clock, Agents)
+
+
+def _begin(parts: ExitStack, part: Part) -> Part:
+    """Start a part, and see that it is stopped."""
+    part.start()
+    parts.callback(part.stop)
+    return part
+
+
+def _count(presence: Presence, state: str) -> float:
+    return presence.count()[state]
+
+
+def _require_free(host: str, port: int, variable: str) -> None:
+    """Say what to do about a port that is taken, before anything has been started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as why:
+            raise SettingsError(
+                f"{host}:{port} can't be used ({why.strerror}): end the program that has it, "
+                f"or choose another port, as in {variable}={port + 10_000}"
+            ) from None
+
+
+def _serve(app: object, settings: Settings, registry: Registry) -> None:
+    token_file = _script_token(settings.home, registry)
+    link = sign_in_link(settings, registry)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            address = f"http://{settings.http_host}:{settings.http_port}"
+            lines = (
+                "",
+                f"  Nhịp trường · SchoolPulse: {address}",
+                f"  Đăng nhập một lần · one-time sign-in: {link}",
+                f"  API: {address}/docs · token cho chương trình · token for scripts: {token_file}",
+                "  Dừng · stop: Ctrl-C",
+                "",
+            )
+            print("\n".join(lines), flush=True)
+
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=settings.http_host,
+        port=settings.http_port,
+        log_level="warning",
+        timeout_graceful_shutdown=2,  # live pages and streams never end by themselves
+        server_header=False,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    Server(config).run()
+
+
+def _script_token(home: Path, registry: Registry) -> Path:
+    """The file with the API token for scripts; a token that is still good stays."""
+    path = home / "token"
+    if not (path.exists() and registry.token_is_good(path.read_text().strip(), "api")):
+        path.unlink(missing_ok=True)
+        fresh = path.with_name(f"token.{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(registry.issue_token("api", "scripts") + "\n")
+        fresh.replace(path)
+    return path

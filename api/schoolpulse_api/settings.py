@@ -1,0 +1,72 @@
+"""The server's settings: ``schoolpulse.toml``, with environment variables ``SP_...`` over it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class SettingsError(Exception):
+    """The settings can't be used; the message says where, why and what to do."""
+
+
+class Settings(BaseSettings):
+    """One server. Every field may also be set as ``SP_`` and its name in capitals, as in ``SP_HTTP_PORT``."""
+
+    model_config = SettingsConfigDict(env_prefix="SP_", extra="forbid")
+
+    home: Path = Field(Path("schoolpulse-data"), description="folder for everything that is kept")
+    http_host: str = Field("127.0.0.1", description="address the API and console listen on")
+    http_port: int = Field(8080, ge=1, le=65535, description="port of API and console")
+    mqtt_host: str = Field("127.0.0.1", description="address the embedded broker listens on")
+    mqtt_port: int = Field(1883, ge=1, le=65535, description="port of the embedded broker")
+    store: str = Field("", description="where samples stay; empty: duckdb in home")
+    registry: str = Field("", description="database of schools and devices; empty: SQLite in home")
+    time_zone: str = Field("Asia/Ho_Chi_Minh", description="zone in which people see times")
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL, filled in."""
+        return self.store or f"duckdb://{self.home.resolve()}/samples.duckdb"
+
+    @property
+    def registry_url(self) -> str:
+        """The registry's URL, filled in."""
+        return self.registry or f"sqlite:///{self.home.resolve()}/registry.sqlite"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over file."""
+        file = os.environ.get("SP_CONFIG", "schoolpulse.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(file))
+
+
+def load(**given: Any) -> Settings:
+    """Read the settings; ``given`` goes over all else. Raises SettingsError."""
+    named = os.environ.get("SP_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsError(f"SP_CONFIG={named}: there is no such file")
+    try:
+        return Settings(**given)
+    except ValidationError as why:
+        problem = why.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(Settings.model_fields)}"
+            raise SettingsError(f"unknown setting {name!r}: {hint}") from None
+        raise SettingsError(f"setting {name!r}: {problem['msg']} (it is {problem['input']!r})") from None
+    except ValueError as why:  # not valid TOML
+        raise SettingsError(f"{named or 'schoolpulse.toml'}: {why}") from None

@@ -1,0 +1,33 @@
+"""One accepted report with the tags of the moment it arrived: what the spool keeps and a store writes."""
+
+from __future__ import annotations
+
+import msgspec
+import orjson
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """Everything that is stored of a report; writing it again writes the same."""
+
+    device: str
+    epoch: int
+    seq: int
+    t: int  # UTC milliseconds
+    lag: int  # milliseconds from t to arrival
+    school: str
+    room: str
+    kind: str
+    m: dict[str, dict[str, float]]
+
+
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """A record as one line of JSON."""
+    return orjson.dumps(msgspec.structs.asdict(record))
+
+
+def decode(line: bytes) -> Record:
+    """The record that ``encode`` wrote. Raises msgspec.DecodeError."""
+    return _decoder.decode(line)

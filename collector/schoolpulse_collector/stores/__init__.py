@@ -1,0 +1,1 @@
+"""The stores: one file each, named by the scheme of its URL."""

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests need when this is root; otherwise names those that are missing and fails.
+set -o errexit -o pipefail -o nounset
+missing=()
+while read -r package command; do
+  PATH=$PATH:/usr/sbin command -v "$command" >/dev/null || missing+=("$package")
+done < <(grep -vE '^(#|$)' "$(dirname "$0")/debian-packages.txt")
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" -ne 0 ]; then
+  echo "The tests need: ${missing[*]}. Install them: sudo apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+echo "Installing for the tests: ${missing[*]}"
+# No service of theirs may start: tests start their own, on ports of their own.
+apt-get update -qq
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
