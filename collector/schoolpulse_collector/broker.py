@@ -144,7 +144,7 @@ class Broker(threading.Thread):
         }
         self._door = door
         self._loop = asyncio.new_event_loop()
-        self._started = threading.Event()
+        self._listening = threading.Event()
         self._failure: BaseException | None = None
         self._ending: asyncio.Event | None = None
 
@@ -153,7 +153,7 @@ class Broker(threading.Thread):
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.ERROR)  # a line for each connection and packet otherwise
         super().start()
-        self._started.wait()
+        self._listening.wait()
         if self._failure:
             raise OSError(str(self._failure))
 
@@ -178,6 +178,6 @@ class Broker(threading.Thread):
             self._failure = why
             return
         finally:
-            self._started.set()
+            self._listening.set()
         await self._ending.wait()
         await broker.shutdown()

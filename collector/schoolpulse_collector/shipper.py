@@ -34,7 +34,6 @@ class Shipper(threading.Thread):
     def run(self) -> None:
         """Ship until stopped, and then what is still there."""
         while not self._stopping.wait(GATHER):
-            self._spool.wait(self.place, GATHER)
             try:
                 self._ship_all()
             except Exception:  # a mistake of ours: the records stay in the spool

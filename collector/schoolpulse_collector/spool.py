@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,6 @@ class Spool:
         self.folder = folder
         self.damaged = 0  # blocks that could not be read since start
         self._segment_bytes = segment_bytes
-        self._news = threading.Condition()
         self._fd: int | None = None
         self._end = Place(0, 0)
         self._next = self._repair()
@@ -51,10 +49,8 @@ class Spool:
         except OSError:
             os.ftruncate(self._fd, end)
             raise
-        with self._news:
-            self._next += len(records)
-            self._end = Place(self._end.first, os.lseek(self._fd, 0, os.SEEK_END))
-            self._news.notify_all()
+        self._next += len(records)
+        self._end = Place(self._end.first, os.lseek(self._fd, 0, os.SEEK_END))
 
     def start(self) -> Place:
         """Where the oldest record is."""
@@ -74,11 +70,6 @@ class Spool:
                     continue
                 size = segment.HEAD.size + segment.HEAD.unpack_from(data, at)[1]
                 yield list(records.values()), Place(first, offset + at + size)
-
-    def wait(self, place: Place, timeout: float) -> None:
-        """Return when there is something after place, or after timeout seconds."""
-        with self._news:
-            self._news.wait_for(lambda: self._end > place, timeout)
 
     def release(self, place: Place) -> None:
         """Delete the segments that lie wholly before place: everything in them is surely stored."""

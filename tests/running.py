@@ -1,0 +1,133 @@
+"""Starts real programs for tests, on free ports and in folders of their own, and ends them by their process id."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(true: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return what ``true`` returns once that is truthy; fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = true()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Program:
+    """One process and what it printed."""
+
+    def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "output.txt"
+        self._before = self.log.stat().st_size if self.log.exists() else 0  # what earlier starts printed
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, cwd=folder
+            )
+
+    def printed(self) -> str:
+        return self.log.read_bytes()[self._before :].decode(errors="replace")
+
+    def kill(self) -> None:
+        """As a power switch would."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
+        """Ask it to end; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+            raise AssertionError(f"did not stop within {seconds} s; printed:\n{self.printed()[-3000:]}") from None
+
+
+class Demo(Program):
+    """``schoolpulse up --demo`` in a folder of its own."""
+
+    def __init__(self, folder: Path, command: list[str] | None = None) -> None:
+        self.home = folder / "home"
+        self.http, self.mqtt = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.http}"
+        (folder / "run").mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            command or [sys.executable, "-m", "schoolpulse_api", "up", "--demo"],
+            folder,
+            SP_HOME=str(self.home),
+            SP_HTTP_PORT=str(self.http),
+            SP_MQTT_PORT=str(self.mqtt),
+            RUNTIME_DIRECTORY=str(folder / "run"),
+        )
+
+    def ready(self, seconds: float = 60) -> Demo:
+        """Return when it has said where it listens."""
+
+        def said() -> bool:
+            assert self.process.poll() is None, self.printed()[-3000:]
+            return "sign-in?token=" in self.printed()
+
+        wait_until(said, seconds, "the demo printed its sign-in link")
+        return self
+
+    def sign_in_link(self) -> str:
+        return re.findall(r"http\S+/sign-in\?token=\S+", self.printed())[-1]
+
+    def client(self) -> httpx.Client:
+        """An API client with the scripts' token."""
+        token = (self.home / "token").read_text().strip()
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
+
+class Mosquitto(Program):
+    """A real mosquitto with the project's own access rules; ``devices``: id -> secret."""
+
+    def __init__(self, folder: Path, devices: dict[str, str]) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        passwords = folder / "passwords"
+        passwords.touch(mode=0o600)
+        for name, secret in devices.items():
+            subprocess.run(["mosquitto_passwd", "-b", passwords, name, secret], check=True)
+        acl = folder / "acl"  # mosquitto warns of files that others may read
+        acl.write_text((ROOT / "deploy/mosquitto/acl").read_text())
+        acl.chmod(0o600)
+        config = folder / "mosquitto.conf"
+        config.write_text(
+            f"user root\nlistener {self.port} 127.0.0.1\nallow_anonymous false\n"
+            f"password_file {passwords}\nacl_file {acl}\n"
+            "use_username_as_clientid true\nmax_inflight_messages 1000\nmax_queued_messages 0\n"
+        )
+        path = os.environ["PATH"] + ":/usr/sbin"
+        super().__init__(["mosquitto", "-c", str(config)], folder, PATH=path)
+        wait_until(lambda: _answers(self.port), 10, "mosquitto listens")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
