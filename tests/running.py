@@ -43,9 +43,14 @@ class Program:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "output.txt"
         self._before = self.log.stat().st_size if self.log.exists() else 0  # what earlier starts printed
+        self._command, self._folder, self._environment = command, folder, {**os.environ, **environment}
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}, cwd=folder
+                self._command, stdout=output, stderr=subprocess.STDOUT, env=self._environment, cwd=self._folder
             )
 
     def printed(self) -> str:
@@ -125,6 +130,9 @@ class Mosquitto(Program):
         )
         path = os.environ["PATH"] + ":/usr/sbin"
         super().__init__(["mosquitto", "-c", str(config)], folder, PATH=path)
+
+    def start(self) -> None:
+        super().start()
         wait_until(lambda: _answers(self.port), 10, "mosquitto listens")
 
 

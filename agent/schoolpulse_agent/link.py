@@ -102,14 +102,20 @@ class Link:
         """Say goodbye, so that nobody takes this for a failure, and take the receipts that are on their way."""
         client, end = self._client, self._clock() + patience
         if client and self.connected:
-            self._say("bye")
-            while client.socket() and (client.want_write() or self._sent) and self._clock() < end:
-                client.loop_read()
-                client.loop_write()
+            bye = self._say("bye")
+            while client.socket() and self._clock() < end and (self._sent or not bye.is_published()):
+                self._pump(client)
                 self._sent = [sent for sent in self._sent if self._still_held(sent)]
-                time.sleep(0.02)
+            self.connected = False
             client.disconnect()
+            while client.socket() and self._clock() < end + 0.5:
+                self._pump(client)  # until the broker hangs up: hanging up first may overtake the goodbye
         self._client, self.connected = None, False
+
+    def _pump(self, client: mqtt.Client) -> None:
+        client.loop_read()
+        client.loop_write()
+        time.sleep(0.01)
 
     def _connect(self) -> None:
         now, broker = self._clock(), self.settings.broker
@@ -171,13 +177,12 @@ class Link:
         self.outbox.receipt(receipt.epochs)
         self._sent = [sent for sent in self._sent if self._still_held(sent)]
 
-    def _say(self, state: str) -> None:
-        if self._client:
-            interval = self.settings.reports.interval
-            clock = int(time.time() * 1000)
-            presence = wire.Presence(state, self._session, self.outbox.epoch, clock, interval)
-            topic = wire.up_topic(self.school, self.device, "presence")
-            self._client.publish(topic, wire.encode_presence(presence), qos=1)
+    def _say(self, state: str) -> mqtt.MQTTMessageInfo:
+        clock, interval = int(time.time() * 1000), self.settings.reports.interval
+        presence = wire.Presence(state, self._session, self.outbox.epoch, clock, interval)
+        topic = wire.up_topic(self.school, self.device, "presence")
+        assert self._client is not None
+        return self._client.publish(topic, wire.encode_presence(presence), qos=1)
 
     def _publish(self) -> None:
         now = self._clock()

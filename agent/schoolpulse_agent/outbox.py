@@ -50,7 +50,9 @@ class Outbox:
         self._since: float | None = None  # when the oldest of them was appended
         folder.mkdir(parents=True, exist_ok=True)
         self._live_folder = live_folder or _tmpfs(folder)
+        self._live_folder.mkdir(parents=True, exist_ok=True)
         self._live_fd: int | None = None
+        self._unsafe = False  # whether the last report is in memory alone
         self._segments = self._find_segments()
         self._find_live()
 
@@ -64,8 +66,11 @@ class Outbox:
             if self._live_fd is None:
                 self._live_fd = os.open(self._live_path(self.epoch), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
             segment.write(self._live_fd, segment.pack({self._seq: record}, level=1))
+            self._unsafe = False
         except OSError as why:
-            log.warning("%s: %s; the report is kept in memory", self._live_folder, why.strerror)
+            if not self._unsafe:  # once, not at every report
+                log.warning("%s: %s; reports are kept in memory", self._live_folder, why.strerror)
+            self._unsafe = True
         return self._seq
 
     def held(self) -> Epochs:

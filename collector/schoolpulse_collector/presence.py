@@ -63,8 +63,8 @@ class Presence:
             interval = min(max(said.interval, 1.0), 86_400.0)
             self._become(device, replace(known, session=said.session, interval=interval), "online")
         elif said.session == known.session or (not known.session and known.state in ("online", "unknown")):
-            # An old connection's last will may come after the new connection's hello: then it is not about now.
-            self._become(device, known, "off" if said.state == "bye" else "offline")
+            # An old connection's last will may come after the new connection's hello, or after its own goodbye.
+            self._become(device, replace(known, session=""), "off" if said.state == "bye" else "offline")
 
     def reported(self, device: str, t: int) -> None:
         """A report measured at t arrived: it says that the device is there, unless it is late data."""

@@ -1,0 +1,268 @@
+"""The link on real brokers, with a collector that answers exactly as a test wants it to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline import Client
+from running import Mosquitto, free_port, wait_until
+
+from schoolpulse_agent import settings, wire
+from schoolpulse_agent.link import WINDOW, Link
+from schoolpulse_agent.outbox import Outbox
+from schoolpulse_agent.ranges import Ranges
+
+SECRET = "s3cret"
+REPORT = "sp/v1/up/s/d1/report"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    made = Mosquitto(tmp_path / "mosquitto", {"d1": SECRET, "collector": "c"})
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def collector(broker: Mosquitto) -> Iterator[Client]:
+    client = Client(broker.port, "collector", "c")
+    client.listen("sp/v1/up/#")
+    yield client
+    client.close()
+
+
+class Sender:
+    """A link and its outbox, worked by hand."""
+
+    def __init__(self, folder: Path, port: int, **reports: Any) -> None:
+        document = {
+            "device": {"id": "d1", "school": "s", "secret": SECRET},
+            "broker": {"url": f"mqtt://127.0.0.1:{port}"},
+            "reports": {"interval": 1, "folder": str(folder), "replay_spread": 0, "replay_rate": 1000, **reports},
+        }
+        self.outbox = Outbox(folder, folder / "live")
+        self.link = Link(settings.parse(document, "test"), self.outbox)
+
+    def append(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.outbox.append(int(time.time() * 1000), 1.0, {"cpu": {"usage_active": 1.0}})
+
+    def work_until(self, true: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+        def step() -> Any:
+            self.link.work()
+            return true()
+
+        return wait_until(step, seconds, what)
+
+    def held(self) -> int:
+        return sum(map(len, self.outbox.held().values()))
+
+
+@pytest.fixture
+def sender(tmp_path: Path, broker: Mosquitto) -> Iterator[Sender]:
+    made = Sender(tmp_path / "outbox", broker.port)
+    yield made
+    made.link.close(0)
+    made.outbox.close()
+
+
+def next_of(collector: Client, sender: Sender, kind: str) -> bytes:
+    """The next message of a kind, while the sender works."""
+
+    def heard() -> bytes | None:
+        while not collector.heard.empty():
+            topic, payload = collector.heard.get()
+            if topic.endswith(f"/{kind}"):
+                return payload
+        return None
+
+    return sender.work_until(heard, f"a {kind}")
+
+
+def answer(collector: Client, epoch: int, *ranges: tuple[int, int]) -> None:
+    body = wire.encode_receipt(wire.Receipt(int(time.time() * 1000), {epoch: Ranges(ranges)}))
+    collector.say("sp/v1/down/d1/receipt", body)
+
+
+def seqs(payload: bytes) -> list[int]:
+    return [report.seq for report in wire.decode(payload).reports]
+
+
+def test_a_connection_begins_with_a_hello_that_says_epoch_clock_and_interval(sender: Sender, collector: Client) -> None:
+    said = wire.decode_presence(next_of(collector, sender, "presence"))
+    assert (said.state, said.epoch, said.interval) == ("online", sender.outbox.epoch, 1.0)
+    assert abs(said.clock - time.time() * 1000) < 5000
+
+
+def test_a_report_goes_out_at_once_and_is_deleted_only_when_its_receipt_comes(
+    sender: Sender, collector: Client
+) -> None:
+    next_of(collector, sender, "presence")
+    sender.append()
+    assert seqs(next_of(collector, sender, "report")) == [1]
+    for _ in range(10):  # a PUBACK alone deletes nothing
+        sender.link.work()
+        time.sleep(0.02)
+    assert sender.held() == 1
+    answer(collector, sender.outbox.epoch, (1, 1))
+    sender.work_until(lambda: sender.held() == 0, "the report is deleted")
+
+
+def test_exactly_the_ranges_of_a_receipt_are_deleted(sender: Sender, collector: Client) -> None:
+    sender.append(10)
+    next_of(collector, sender, "report")
+    answer(collector, sender.outbox.epoch, (2, 4), (9, 9))
+    sender.work_until(lambda: sender.held() == 6, "four are deleted")
+    assert list(sender.outbox.held()[sender.outbox.epoch]) == [(1, 1), (5, 8), (10, 10)]
+
+
+def test_what_has_no_receipt_goes_again_after_two_intervals_and_then_after_four(
+    sender: Sender, collector: Client
+) -> None:
+    next_of(collector, sender, "presence")
+    sender.append()
+    times = []
+    for _ in range(3):
+        assert seqs(next_of(collector, sender, "report")) == [1]
+        times.append(time.monotonic())
+    assert 1.8 < times[1] - times[0] < 3.5
+    assert 3.8 < times[2] - times[1] < 6
+
+
+def test_at_most_three_messages_are_without_a_receipt(sender: Sender, collector: Client) -> None:
+    next_of(collector, sender, "presence")
+    for _ in range(10):
+        sender.append()
+        sender.link.work()
+    published = [next_of(collector, sender, "report") for _ in range(WINDOW)]
+    time.sleep(0.2)
+    sender.link.work()
+    assert collector.heard.empty() and len(published) == WINDOW
+    answer(collector, sender.outbox.epoch, *((seq, seq) for body in published for seq in seqs(body)))
+    assert min(seqs(next_of(collector, sender, "report"))) > max(seq for body in published for seq in seqs(body))
+
+
+def test_after_a_cut_the_newest_report_goes_first_and_the_backlog_in_messages_of_sixty(
+    tmp_path: Path, broker: Mosquitto, collector: Client
+) -> None:
+    sender = Sender(tmp_path / "outbox", broker.port)
+    sender.append(150)
+    first = next_of(collector, sender, "report")
+    assert seqs(first) == [150] and wire.decode(first).low == 1
+    answer(collector, sender.outbox.epoch, (150, 150))
+    got: list[int] = []
+    while len(got) < 149:
+        body = next_of(collector, sender, "report")
+        assert len(seqs(body)) <= wire.MAX_REPORTS
+        got += seqs(body)
+        answer(collector, sender.outbox.epoch, (min(seqs(body)), max(seqs(body))))
+    assert got == list(range(1, 150))
+    sender.work_until(lambda: sender.held() == 0, "nothing is left")
+    sender.link.close(0)
+    sender.outbox.close()
+
+
+def test_reports_of_an_earlier_start_go_out_under_their_own_epoch(
+    tmp_path: Path, broker: Mosquitto, collector: Client
+) -> None:
+    before = Sender(tmp_path / "outbox", broker.port)
+    before.append(2)  # and then it is killed: no close
+    after = Sender(tmp_path / "outbox", broker.port)
+    after.append()
+    found = {}
+    while len(found) < 2:
+        batch = wire.decode(next_of(collector, after, "report"))
+        found[batch.epoch] = [report.seq for report in batch.reports]
+    assert found == {before.outbox.epoch: [1, 2], after.outbox.epoch: [1]}
+    after.link.close(0)
+    after.outbox.close()
+
+
+def test_the_backlog_waits_its_random_time_but_live_reports_do_not(
+    tmp_path: Path, broker: Mosquitto, collector: Client
+) -> None:
+    sender = Sender(tmp_path / "outbox", broker.port, replay_spread=3600)
+    sender.append(20)
+    assert seqs(next_of(collector, sender, "report")) == [20]
+    answer(collector, sender.outbox.epoch, (20, 20))
+    sender.append()
+    assert seqs(next_of(collector, sender, "report")) == [21]
+    assert sender.held() == 20
+    sender.link.close(0)
+    sender.outbox.close()
+
+
+def test_after_a_broker_was_killed_it_comes_back_by_itself_with_a_new_session(
+    sender: Sender, broker: Mosquitto, collector: Client
+) -> None:
+    first = wire.decode_presence(next_of(collector, sender, "presence")).session
+    sender.append()
+    next_of(collector, sender, "report")
+    broker.kill()
+    sender.work_until(lambda: not sender.link.connected, "the cut is noticed")
+    sender.append()
+    broker.start()
+    back = Client(broker.port, "collector", "c")
+    back.listen("sp/v1/up/#")
+    assert wire.decode_presence(next_of(back, sender, "presence")).session != first
+    found = {seq for _ in range(2) for seq in seqs(next_of(back, sender, "report"))}
+    assert found == {1, 2}
+    back.close()
+
+
+def test_a_goodbye_is_said_at_a_clean_end_and_the_last_will_at_any_other(
+    tmp_path: Path, broker: Mosquitto, collector: Client
+) -> None:
+    clean = Sender(tmp_path / "clean", broker.port)
+    next_of(collector, clean, "presence")
+    clean.link.close(1)
+    assert json.loads(collector.hear()[1])["state"] == "bye"
+    cut = Sender(tmp_path / "cut", broker.port)
+    session = wire.decode_presence(next_of(collector, cut, "presence")).session
+    cut.link.socket().close()
+    assert json.loads(collector.hear()[1]) == {"state": "offline", "session": session}
+
+
+def test_a_refusal_is_said_in_the_log_once_and_tried_again_later(
+    tmp_path: Path, broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender = Sender(tmp_path / "outbox", broker.port)
+    sender.link._secret = "wrong"
+    sender.work_until(lambda: sender.link.refused, "it is refused")
+    for _ in range(50):
+        sender.link.work()
+        time.sleep(0.05)
+    said = [record.message for record in caplog.records if "refuses device d1" in record.message]
+    assert len(said) == 1 and "enrolled" in said[0]
+
+
+def test_a_dead_broker_costs_no_exception_and_no_report(tmp_path: Path) -> None:
+    sender = Sender(tmp_path / "outbox", free_port())
+    sender.append(3)
+    for _ in range(20):
+        sender.link.work()
+    assert sender.held() == 3 and "refused" in (sender.link.refused or "").lower()
+    assert sender.link.due() < time.monotonic() + 5
+    sender.outbox.close()
+
+
+def test_rubbish_receipts_are_ignored(sender: Sender, collector: Client) -> None:
+    next_of(collector, sender, "presence")
+    sender.append()
+    next_of(collector, sender, "report")
+    for rubbish in (b"", b"{}", b"[]", b'{"now":1,"epochs":{"x":[[1,2]]}}', b'{"now":1,"epochs":{"1":[["a",2]]}}'):
+        collector.say("sp/v1/down/d1/receipt", rubbish)
+    answer(collector, sender.outbox.epoch, (1, 1))
+    sender.work_until(lambda: sender.held() == 0, "the real one counts")
+
+
+def test_it_sleeps_when_there_is_nothing_to_do(sender: Sender, collector: Client) -> None:
+    next_of(collector, sender, "presence")
+    sender.append()
+    sender.work_until(lambda: sender.link._sent, "it is on its way")
+    assert sender.link.due() > time.monotonic() + 1  # one message is out; nothing else to do until it goes again
