@@ -1,1 +1,3 @@
-"""The Grafana boards of the operations centre, as code."""
+"""The Grafana boards of the operations centre, as code: none yet."""
+
+__version__ = "0.1.0"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schoolpulse_agent.ranges import Ranges
+
+calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 NUMBERS = st.integers(-20, 60)
 STEPS = st.lists(st.tuples(st.booleans(), NUMBERS, NUMBERS))
@@ -20,6 +22,7 @@ def check_form(ranges: Ranges) -> None:
     assert all(before[1] + 1 < after[0] for before, after in pairwise(found))  # sorted, disjoint, not adjacent
 
 
+@calm
 @given(STEPS)
 def test_it_holds_what_a_plain_set_would_hold(steps: list[tuple[bool, int, int]]) -> None:
     ranges, plain = Ranges(), set[int]()
@@ -39,6 +42,7 @@ def test_it_holds_what_a_plain_set_would_hold(steps: list[tuple[bool, int, int]]
         assert {number for number in range(-25, 65) if number in ranges} == plain
 
 
+@calm
 @given(st.lists(st.tuples(NUMBERS, NUMBERS)))
 def test_two_are_equal_when_they_hold_the_same_however_they_were_built(pairs: list[tuple[int, int]]) -> None:
     built = Ranges(pairs)

@@ -67,8 +67,14 @@ def options(chart: Chart, lang: str) -> dict[str, Any]:
             "show": len(chart.lines) > 1 or bool(chart.lines[0].by),
         },
         "tooltip": {"trigger": "axis"},
-        "xAxis": {"type": "time"},
-        "yAxis": {"type": "value", "min": 0, "max": chart.top, "splitLine": {"lineStyle": {"opacity": 0.25}}},
+        "xAxis": {"type": "time", "axisLabel": {"color": "#7a8aa0", "hideOverlap": True}},
+        "yAxis": {
+            "type": "value",
+            "axisLabel": {"color": "#7a8aa0"},
+            "min": 0,
+            "max": chart.top,
+            "splitLine": {"lineStyle": {"opacity": 0.25}},
+        },
         "series": [],
     }
 
