@@ -57,13 +57,16 @@ def options(chart: Chart, lang: str) -> dict[str, Any]:
         "animation": False,
         "useUTC": True,  # points are shifted to the centre's zone: all who look at a chart together see one time
         "title": {
+            "left": 0,
+            "top": 0,
             "text": f"{text(chart.title, lang)} ({chart.unit})",
-            "textStyle": {"fontSize": 14, "color": "#64748b"},
+            "textStyle": {"fontSize": 14, "color": "#7a8aa0"},
         },
         "grid": {"left": 48, "right": 16, "top": 40, "bottom": 28},
         "legend": {
             "right": 0,
-            "textStyle": {"color": "#64748b"},
+            "top": 0,
+            "textStyle": {"color": "#7a8aa0"},
             "show": len(chart.lines) > 1 or bool(chart.lines[0].by),
         },
         "tooltip": {"trigger": "axis"},
