@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -25,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file or pipe gets UTF-8; a terminal what it can show
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
     path = args.config or (DEFAULT if DEFAULT.exists() else None)
     try:
         loaded = settings.load(path)
@@ -99,7 +103,7 @@ def check(loaded: settings.Settings) -> int:
         print(f"✗ folder {loaded.reports.folder}: {why.strerror}; set reports.folder to one this user may write")
         failed.append("folder")
     with tempfile.TemporaryDirectory() as folder:
-        link = Link(loaded, Outbox(Path(folder)))
+        link = Link(loaded, Outbox(Path(folder), Path(folder) / "live"))
         end = time.monotonic() + 10
         while time.monotonic() < end and not link.receipts:
             link.work()
@@ -107,9 +111,8 @@ def check(loaded: settings.Settings) -> int:
         link.close(0.5)
         link.outbox.close()
     if link.receipts:
-        print(
-            f"✓ broker {loaded.broker.url}: the collector answers; its clock is {(link.offset_ms or 0) / 1000:+.1f} s off"
-        )
+        offset = (link.offset_ms or 0) / 1000
+        print(f"✓ broker {loaded.broker.url}: the collector answers; its clock is {offset:+.1f} s off")
     elif link.refused:
         print(f"✗ broker {loaded.broker.url}: {link.refused}; see broker.url, device.id and the secret")
     else:

@@ -53,7 +53,7 @@ class Link:
         self.refused: str | None = None  # why the broker did not let us in, if so
         self.receipts = 0
         self.offset_ms: int | None = None  # the collector's clock minus ours, at the last receipt
-        self._secret = settings.secret()
+        self._secret, self._ca_file = settings.secret(), settings.ca_file()
         self._clock = clock
         self._client: mqtt.Client | None = None
         self._session = ""
@@ -130,12 +130,12 @@ class Link:
             self._on_message,
             self._on_disconnect,
         )
-        if broker.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=broker.ca_file or None))
         self._session = secrets.token_hex(8)
         will = wire.encode_presence(wire.Presence("offline", self._session))
         client.will_set(wire.up_topic(self.school, self.device, "presence"), will, qos=1)
         try:
+            if broker.tls:
+                client.tls_set_context(ssl.create_default_context(cafile=self._ca_file))
             client.connect(broker.host, broker.port, keepalive=KEEPALIVE)
         except (OSError, ValueError) as why:
             if self.refused != str(why):

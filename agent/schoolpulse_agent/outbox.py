@@ -8,6 +8,7 @@ names, and, when the bound is reached, the oldest segment, counted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -47,7 +48,7 @@ class Outbox:
         self._seq = 0
         self._clock = clock
         self._live: dict[int, Records] = {}  # not on disk yet
-        self._since: float | None = None  # when the oldest of them was appended
+        self._ages: dict[tuple[int, int], float] = {}  # when each of them was appended, the oldest first
         folder.mkdir(parents=True, exist_ok=True)
         self._live_folder = live_folder or _tmpfs(folder)
         self._live_folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ class Outbox:
         self._seq += 1
         record = encode_report(Report(self._seq, t, up, m, child))
         self._live.setdefault(self.epoch, {})[self._seq] = record
-        self._since = self._clock() if self._since is None else self._since
+        self._ages[self.epoch, self._seq] = self._clock()
         try:
             if self._live_fd is None:
                 self._live_fd = os.open(self._live_path(self.epoch), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
@@ -102,6 +103,8 @@ class Outbox:
                 records, bad = part.read(wanted, limit)
                 found.update(records)
                 self.damaged += bad
+        for part in [part for part in self._segments if not part.held]:
+            self._remove(part)  # all of it turned out to be damaged
         for seq, record in self._live.get(epoch, {}).items():
             if seq in wanted:
                 found[seq] = record
@@ -119,31 +122,27 @@ class Outbox:
             if records:
                 self._live[epoch] = {seq: record for seq, record in records.items() if seq not in ranges}
                 self._forget_if_empty(epoch)
-        if not self._live:
-            self._since = None
+                for key in [key for key in self._ages if key[0] == epoch and key[1] in ranges]:
+                    del self._ages[key]
 
     def tick(self) -> None:
         """Move to disk what has waited too long; call it about once a report."""
-        if self._since is None:
+        if not self._ages:
             return
-        waited = self._clock() - self._since
-        waiting = sum(map(len, self._live.values()))
-        if (waited >= SPILL_AFTER and waiting >= BLOCK) or waited >= BLOCK_WAIT:
+        waited = self._clock() - next(iter(self._ages.values()))
+        if (waited >= SPILL_AFTER and len(self._ages) >= BLOCK) or waited >= BLOCK_WAIT:
             self.spill()
 
     def spill(self) -> None:
         """Write everything to disk, durable against a power cut when it returns; keeps a bounded ring if it can't."""
+        now = self._clock()
         for epoch in list(self._live):
-            records = self._live[epoch]
-            if records and not self._spill_epoch(epoch, records):
-                excess = sorted(records)[:-RING]
-                for seq in excess:
-                    del records[seq]
-                self.dropped += len(excess)
-                continue
-            self._live[epoch] = {}
-            self._forget_if_empty(epoch)
-        self._since = self._clock() if self._live else None
+            if self._spill_epoch(epoch, self._live[epoch]):
+                self._live[epoch] = {}
+                self._forget_if_empty(epoch)
+            else:
+                self._keep_a_ring(epoch)
+        self._ages = {(epoch, seq): now for epoch, records in self._live.items() for seq in records}
         while len(self._segments) > 1 and sum(part.size for part in self._segments) > self.keep_bytes:
             self._drop_oldest()
 
@@ -154,10 +153,13 @@ class Outbox:
             os.close(self._live_fd)
             self._live_fd = None
         with contextlib.suppress(OSError):
-            self._live_folder.rmdir()  # empty unless something could not be written to disk
+            if self.epoch not in self._live:
+                self._live_path(self.epoch).unlink()
+            if self._live_folder != self.folder:
+                self._live_folder.rmdir()  # empty unless something could not be written to disk
 
     def _spill_epoch(self, epoch: int, records: Records) -> bool:
-        for _ in range(2):
+        for attempt in range(2):
             try:
                 part = self._segments[-1] if self._segments else None
                 if part is None or part.epoch != epoch or part.size >= SEGMENT_BYTES:
@@ -166,19 +168,40 @@ class Outbox:
                     self._segments.append(part)
                 part.append(records, BLOCK)
             except OSError as why:
-                log.warning("%s: %s; making room or keeping reports in memory", self.folder, why.strerror)
-                if not any(part.held for part in self._segments):
-                    return False  # nothing older to give up
-                self._drop_oldest()
+                if attempt or why.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._drop_oldest():
+                    log.warning("%s: %s; reports are kept in memory", self.folder, why.strerror)
+                    return False
             else:
                 return True
         return False
 
-    def _drop_oldest(self) -> None:
-        part = next(part for part in self._segments if part.held)
+    def _keep_a_ring(self, epoch: int) -> None:
+        """Without a disk: the newest reports only, in memory and, if it takes them, in tmpfs."""
+        records = self._live[epoch]
+        excess = sorted(records)[:-RING]
+        if not excess:
+            return
+        self.dropped += len(excess)
+        for seq in excess:
+            del records[seq]
+        path = self._live_path(epoch)
+        with contextlib.suppress(OSError):
+            fresh = path.with_suffix(".new")  # written aside: a kill must not find half of it
+            fresh.write_bytes(b"".join(segment.pack({seq: record}, level=1) for seq, record in records.items()))
+            fresh.replace(path)
+            if epoch == self.epoch and self._live_fd is not None:
+                os.close(self._live_fd)
+                self._live_fd = None
+
+    def _drop_oldest(self) -> bool:
+        """Give up the oldest segment, counted. False if there is none."""
+        part = next((part for part in self._segments if part.held), None)
+        if part is None:
+            return False
         self.dropped += len(part.held)
         log.warning("outbox full: dropped %d unconfirmed reports, the oldest", len(part.held))
         self._remove(part)
+        return True
 
     def _remove(self, part: Segment) -> None:
         part.discard()
@@ -222,7 +245,7 @@ class Outbox:
                     records.update(block)
             if records and path.stem.isdigit():
                 self._live[int(path.stem)] = records
-                self._since = self._clock()
+                self._ages.update(((int(path.stem), seq), self._clock()) for seq in records)
             else:
                 path.unlink()
 

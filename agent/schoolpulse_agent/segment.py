@@ -25,24 +25,35 @@ def pack(records: Records, level: int = 6) -> bytes:
 
 
 def blocks(data: bytes, at: int = 0) -> Iterator[tuple[int, Records | None]]:
-    """Yield (offset, records) of each block, None for the records of a damaged one; a torn tail is just the end."""
+    """Yield (offset, records) of each block, None for the records of a damaged stretch; a torn tail is just the end."""
     while at + HEAD.size <= len(data):
-        mark, size, crc, count = HEAD.unpack_from(data, at)
-        body = data[at + HEAD.size : at + HEAD.size + size]
-        sane = mark == MARK and 0 < size <= MAX_BLOCK
-        if sane and len(body) == size and zlib.crc32(body) == crc:
-            records = dict(_split(line) for line in zlib.decompress(body).split(b"\n"))
-            yield at, records if len(records) == count else None
-            at += HEAD.size + size
+        records, end = _block(data, at)
+        if records is not None:
+            yield at, records
+            at = end
             continue
         after = data.find(MARK, at + 1)
-        if after < 0:
-            if sane and len(body) < size:
-                return  # killed while writing it: nobody was told that it is kept
-            yield at, None
-            return
+        while after >= 0 and _block(data, after)[0] is None:  # a body may hold the mark by chance
+            after = data.find(MARK, after + 1)
+        if after < 0 and len(data) < end <= at + HEAD.size + MAX_BLOCK:
+            return  # killed while writing it: nobody was told that it is kept
         yield at, None
+        if after < 0:
+            return
         at = after
+
+
+def _block(data: bytes, at: int) -> tuple[Records | None, int]:
+    """The records of the block at an offset, None if it is not whole and right, and where it would end."""
+    if at + HEAD.size > len(data):
+        return None, at
+    mark, size, crc, count = HEAD.unpack_from(data, at)
+    end = at + HEAD.size + size
+    body = data[at + HEAD.size : end]
+    if mark != MARK or not 0 < size <= MAX_BLOCK or len(body) != size or zlib.crc32(body) != crc:
+        return None, end if mark == MARK else at
+    records = dict(_split(line) for line in zlib.decompress(body).split(b"\n"))
+    return (records if len(records) == count else None), end
 
 
 def write(fd: int, data: bytes) -> None:

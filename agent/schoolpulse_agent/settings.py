@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -86,6 +87,13 @@ class Settings:
         except (OSError, UnicodeDecodeError) as why:
             raise SettingsError(f"device.secret_file {self.device.secret_file}: {why}") from None
 
+    def ca_file(self) -> str | None:
+        """The CA certificate's file, None for the system's. Raises SettingsError if it is not there."""
+        name = self.broker.ca_file
+        if name and not Path(name).is_file():
+            raise SettingsError(f"broker.ca_file {name}: there is no such file")
+        return name or None
+
 
 def load(path: Path | None) -> Settings:
     """Read a settings file; None means all defaults. Raises SettingsError."""
@@ -112,7 +120,10 @@ def parse(document: dict[str, Any], where: str) -> Settings:
     for name in probe.names():
         own = given.get(name, {})
         own = dict(own) if isinstance(own, dict) else own
-        if isinstance(own, dict) and own.pop("enabled", True) is False:
+        enabled = own.pop("enabled", True) if isinstance(own, dict) else True
+        if not isinstance(enabled, bool):
+            raise SettingsError(f"{where}: probe.{name}.enabled: {enabled!r} is not true or false")
+        if not enabled:
             continue
         settings.probes[name] = _build(probe.probe_class(name), own, f"{where}: probe.{name}")
     _check(settings, where)
@@ -131,7 +142,8 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(f"{where}: broker.url {broker.url!r} is not encrypted: use mqtts:// for another machine")
     if not 1 <= reports.interval <= 3600:
         raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
-    if reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
+    finite = all(isfinite(number) for number in (reports.keep_mb, reports.replay_rate, reports.replay_spread))
+    if not finite or reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
         raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")
 
 
@@ -151,7 +163,8 @@ def _build(cls: type[T], given: Any, where: str) -> T:
         elif type(value) is type(default):
             values[name] = value
         else:
-            raise SettingsError(f"{where}.{name}: {value!r} is not a {_KINDS[type(default)]}")
+            shown = "the value" if name == "secret" else repr(value)
+            raise SettingsError(f"{where}.{name}: {shown} is not a {_KINDS[type(default)]}")
     return cls(**values)
 
 

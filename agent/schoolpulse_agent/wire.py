@@ -144,7 +144,7 @@ def decode(body: bytes, loads: Callable[[bytes], Any] = json.loads) -> Batch:
     if not isinstance(message, dict):
         raise BadReport("shape", "not an object")
     if message.get("v") != VERSION or message["v"] is True:
-        raise BadReport("version", f"{message.get('v')!r:.40}")
+        raise BadReport("version")
     reports = message.get("reports")
     if not _whole(message.get("epoch"), 0, 2**32 - 1) or not _whole(message.get("low"), 1) or type(reports) is not list:
         raise BadReport("shape", "epoch, low or reports")
@@ -262,7 +262,8 @@ def _check_group(key: str, fields: Any) -> None:
     if not set(map(type, fields.values())) <= _NUMBERS:  # refuses null, booleans, text, lists
         raise BadReport("value", f"{key[:80]!r}")
     try:
-        if not isfinite(sum(fields.values())):  # NaN, infinities, and what overflows a float
+        values = fields.values()
+        if not all(map(isfinite, (sum(values), max(values), min(values)))):  # NaN, infinities, what overflows a float
             raise BadReport("value", f"{key[:80]!r}")
     except OverflowError:
         raise BadReport("value", f"{key[:80]!r}") from None

@@ -39,7 +39,7 @@ class Presence:
         self._states: dict[str, State] = {}
         self._heard: dict[str, float] = {}  # monotonic time of each last word
         self._clock, self._monotonic = clock, monotonic
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # held while judging: a hello must not be overtaken by an older judgement
 
     def of(self, device: str) -> State:
         """The presence of one device."""
@@ -58,27 +58,31 @@ class Presence:
 
     def said(self, device: str, said: Said) -> None:
         """Take in a presence message."""
-        known = self.of(device)
-        if said.state == "online":
-            interval = min(max(said.interval, 1.0), 86_400.0)
-            self._become(device, replace(known, session=said.session, interval=interval), "online")
-        elif said.session == known.session or (not known.session and known.state in ("online", "unknown")):
-            # An old connection's last will may come after the new connection's hello, or after its own goodbye.
-            self._become(device, replace(known, session=""), "off" if said.state == "bye" else "offline")
+        with self._lock:
+            known = self.of(device)
+            if said.state == "online":
+                interval = min(max(said.interval, 1.0), 86_400.0)
+                self._become(device, replace(known, session=said.session, interval=interval), "online")
+            elif said.session == known.session or (not known.session and known.state in ("online", "unknown")):
+                # An old connection's last will may come after the new connection's hello, or after its own goodbye.
+                self._become(device, replace(known, session=""), "off" if said.state == "bye" else "offline")
 
     def reported(self, device: str, t: int) -> None:
         """A report measured at t arrived: it says that the device is there, unless it is late data."""
-        known, now = self.of(device), self._clock() * 1000
-        if abs(now - t) <= FRESH * known.interval * 1000 and not (known.state == "off" and t <= known.since):
-            self._become(device, known, "online")
+        now = self._clock() * 1000
+        with self._lock:
+            known = self.of(device)
+            if abs(now - t) <= FRESH * known.interval * 1000 and not (known.state == "off" and t <= known.since):
+                self._become(device, known, "online")
 
     def tick(self) -> None:
         """Call the silent ones offline. Call it each second while the collector hears what there is to hear."""
         now = self._monotonic()
-        for device, heard in list(self._heard.items()):
-            known = self.of(device)
-            if known.state in ("online", "unknown") and now - heard > SILENCE * known.interval:
-                self._become(device, known, "offline", heard=False)
+        with self._lock:
+            for device, heard in list(self._heard.items()):
+                known = self.of(device)
+                if known.state in ("online", "unknown") and now - heard > SILENCE * known.interval:
+                    self._become(device, known, "offline", heard=False)
 
     def start_timers_anew(self) -> None:
         """After the collector itself was deaf: nobody's silence counts from before."""
@@ -87,12 +91,11 @@ class Presence:
 
     def _become(self, device: str, known: State, state: str, *, heard: bool = True) -> None:
         now = int(self._clock() * 1000)
-        with self._lock:
-            changed = state != known.state
-            new = replace(known, state=state, since=now if changed else known.since, seen=now if heard else known.seen)
-            self._states[device] = new
-            if heard:
-                self._heard[device] = self._monotonic()
+        changed = state != known.state
+        new = replace(known, state=state, since=now if changed else known.since, seen=now if heard else known.seen)
+        self._states[device] = new
+        if heard:
+            self._heard[device] = self._monotonic()
         if changed:
             for listener in self.listeners:
                 listener(device, new)

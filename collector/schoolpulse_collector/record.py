@@ -30,4 +30,7 @@ def encode(record: Record) -> bytes:
 
 def decode(line: bytes) -> Record:
     """The record that ``encode`` wrote. Raises msgspec.DecodeError."""
-    return _decoder.decode(line)
+    try:
+        return _decoder.decode(line)
+    except UnicodeDecodeError as why:
+        raise msgspec.DecodeError(str(why)) from why

@@ -12,6 +12,8 @@ ACROSS = ("mean", "min", "max", "sum", "count", "p95")
 OPERATORS = ("=", "!=", "in", "prefix")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_BUCKETS = 50_000
+MAX_ROWS = 1_000_000
+YEAR_9999 = 253_402_300_799  # where calendars end
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
 
 
@@ -50,15 +52,17 @@ class Series:
             raise BadQuery(f"aggregate {self.aggregate!r}: use one of {', '.join(AGGREGATES)}")
         if self.across is not None and self.across not in ACROSS:
             raise BadQuery(f"across {self.across!r}: use one of {', '.join(ACROSS)}")
-        for _, operator, _ in self.where:
+        for tag, operator, value in self.where:
             if operator not in OPERATORS:
                 raise BadQuery(f"operator {operator!r}: use one of {', '.join(OPERATORS)}")
-        if not 0 <= self.start < self.stop <= 2**40:
+            if not value.isprintable():  # no tag has such a value
+                raise BadQuery(f"where {tag!r}: the value has a character that can't be printed")
+        if not 0 <= self.start < self.stop <= YEAR_9999:
             raise BadQuery("start must lie before stop, both in unix seconds")
         if self.every is not None and not (self.every >= 1 and (self.stop - self.start) / self.every <= MAX_BUCKETS):
             raise BadQuery(f"every must be at least 1 second and give at most {MAX_BUCKETS} buckets")
-        if self.limit is not None and self.limit < 1:
-            raise BadQuery("limit must be 1 or more")
+        if self.limit is not None and not 1 <= self.limit <= MAX_ROWS:
+            raise BadQuery(f"limit must be 1 to {MAX_ROWS}")
         try:
             ZoneInfo(self.tz)
         except (ZoneInfoNotFoundError, ValueError) as why:

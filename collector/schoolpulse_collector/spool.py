@@ -30,7 +30,7 @@ class Spool:
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.damaged = 0  # blocks that could not be read since start
+        self._damaged: set[Place] = set()
         self._segment_bytes = segment_bytes
         self._fd: int | None = None
         self._end = Place(0, 0)
@@ -63,10 +63,11 @@ class Spool:
             offset = place.offset if first == place.first else 0
             with self._path(first).open("rb") as file:
                 file.seek(offset)
-                data = file.read((self._end.offset if first == self._end.first else 2**40) - offset)
+                end = self._end  # what the writer is in the middle of is not read yet
+                data = file.read(max(0, end.offset - offset)) if first == end.first else file.read()
             for at, records in segment.blocks(data):
                 if records is None:
-                    self.damaged += 1
+                    self._damaged.add(Place(first, offset + at))
                     continue
                 size = segment.HEAD.size + segment.HEAD.unpack_from(data, at)[1]
                 yield list(records.values()), Place(first, offset + at + size)
@@ -76,6 +77,11 @@ class Spool:
         for first in self._firsts():
             if first < place.first:
                 self._path(first).unlink(missing_ok=True)
+
+    @property
+    def damaged(self) -> int:
+        """How many blocks could not be read since start."""
+        return len(self._damaged)
 
     def bytes_after(self, place: Place) -> int:
         """How much waits after a place."""

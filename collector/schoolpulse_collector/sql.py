@@ -24,6 +24,8 @@ LOOK_BACK = 300  # seconds before the first bucket in which a counter's previous
 def to_sql(series: Series, tags: Collection[str], identity: Collection[str]) -> tuple[str, Arguments]:
     """Return a query with columns (t in seconds, the tags grouped by, value) and its arguments.
 
+    Our own names begin with _, which no measured one does.
+
     ``tags``: those the measurement has. ``identity``: those that tell one series of a counter from another.
     Every name was checked to be a plain name, every value is an argument.
     """
@@ -36,23 +38,23 @@ def to_sql(series: Series, tags: Collection[str], identity: Collection[str]) -> 
     source = f'm."{series.measurement}"'
     bucket = f"((t + {shift}) // {window} * {window} - {shift}) // 1000" if series.every else f"{series.first}"
     if series.aggregate == "rate":
-        source, value = _rate_source(source, test, field, identity), f"sum(step) / {series.window}.0"
+        source, value = _rate_source(source, test, field, identity), f"sum(_step) / {series.window}.0"
         arguments = [(series.first - LOOK_BACK) * 1000, series.stop * 1000, *arguments]
-        test = f"step is not null and t >= {series.first * 1000}"
+        test = f"_step is not null and t >= {series.first * 1000}"
     else:
         value = OVER[series.aggregate].format(field)
         arguments = [series.first * 1000, series.stop * 1000, *arguments]
         test = f"t >= ? and t < ?{test} and {field} is not null"
     by = "".join(f', "{tag}"' for tag in series.group_by)
     keys = "".join(f', "{tag}"' for tag in dict.fromkeys((*identity, *series.group_by))) if series.across else by
-    sql = f"select {bucket} as b{keys}, {value} as v from {source} where {test} group by all"
+    sql = f"select {bucket} as _b{keys}, {value} as _v from {source} where {test} group by all having count(*) > 0"
     if series.across:
-        sql = f"select b{by}, {OVER[series.across].format('v')} as v from ({sql}) group by all"
-    # A group of no row at all would be one row of null.
-    sql = f"select b{by}, v from ({sql}) where v is not null"
+        sql = f"select _b{by}, {OVER[series.across].format('_v')} as _v from ({sql}) group by all"
+    sql = f"select _b{by}, _v from ({sql}) where _v is not null"
+    order = "".join(f', "{tag}" nulls first' for tag in series.group_by)
     if series.limit:
-        return f"{sql} order by v desc, b{by} limit {series.limit}", arguments
-    return f"{sql} order by {by[2:]}{', ' if by else ''}b", arguments
+        return f"{sql} order by _v desc, _b{order} limit {series.limit}", arguments
+    return f"{sql} order by {order[2:]}{', ' if by else ''}_b", arguments
 
 
 def _where(series: Series) -> tuple[str, Arguments]:
@@ -74,11 +76,11 @@ def _where(series: Series) -> tuple[str, Arguments]:
 
 
 def _rate_source(source: str, test: str, field: str, identity: Collection[str]) -> str:
-    """Rows with ``step``: how far the counter went since the row before; a step belongs to its later row's bucket."""
+    """Rows with ``_step``: how far the counter went since the row before; a step belongs to its later row's bucket."""
     by = ", ".join(f'"{tag}"' for tag in identity)
     before = f"lag({field}) over (partition by {by} order by t)"
     return (
-        f"(select *, case when before is null then null when {field} < before then {field} "
-        f"else {field} - before end as step from "
-        f"(select *, {before} as before from {source} where t >= ? and t < ?{test} and {field} is not null))"
+        f"(select *, case when _before is null then null when {field} < _before then {field} "
+        f"else {field} - _before end as _step from "
+        f"(select *, {before} as _before from {source} where t >= ? and t < ?{test} and {field} is not null))"
     )

@@ -154,10 +154,10 @@ def test_nothing_is_on_disk_while_receipts_come(place: Place) -> None:
     for _ in range(100):
         fill(outbox, 1)
         outbox.tick()
+        assert not place.segments()
         place.clock.now += 1
         outbox.receipt(outbox.held())
         place.clock.now += 59
-    assert not place.segments()
     assert sum(path.stat().st_size for path in place.live.iterdir()) == 0
 
 
@@ -279,6 +279,15 @@ def test_what_a_killed_start_left_in_tmpfs_is_taken_up_and_goes_to_disk_in_time(
     assert contents(outbox) == contents(killed)
     outbox.receipt({killed.epoch: Ranges([(1, 12)])})
     assert (outbox.held(), place.segments()) == ({}, [])
+
+
+def test_what_was_taken_up_from_tmpfs_and_receipted_does_not_come_again(place: Place) -> None:
+    killed = place.start()
+    fill(killed, 3)
+    outbox = place.start()
+    fill(outbox, 1)
+    outbox.receipt({killed.epoch: Ranges([(1, 3)])})
+    assert place.start().held() == {outbox.epoch: Ranges([(1, 1)])}
 
 
 def test_a_torn_tail_in_tmpfs_is_no_damage(place: Place) -> None:

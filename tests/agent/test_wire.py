@@ -195,6 +195,12 @@ def test_a_group_key_splits_into_what_it_was_made_of(measurement: str, tags: dic
     assert wire.split_group(key) == (measurement, tuple(sorted(tags.items())))
 
 
+def test_a_group_key_has_sorted_tags_and_backslashes_as_documented() -> None:
+    assert wire.group_key("disk", {"path": "/", "fstype": "ext4"}) == "disk,fstype=ext4,path=/"
+    assert wire.group_key("disk", {"path": r"C:\a,b=c"}) == r"disk,path=C:\\a\,b\=c"
+    assert wire.group_key("mem", {}) == "mem"
+
+
 @calm
 @given(measurement=a_name, one=some_tags, other=some_tags)
 def test_different_tags_never_share_a_group_key(measurement: str, one: dict[str, str], other: dict[str, str]) -> None:

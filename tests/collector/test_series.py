@@ -107,6 +107,7 @@ def test_a_time_thousands_of_years_ahead_is_answered_or_a_bad_query(start: int, 
     try:
         series = Series("disk", "free", start, start + 3600, every=every)
         assert start - 3600 < series.first <= start
+        assert 0 <= series.offset < series.window
     except BadQuery:
         pass
 

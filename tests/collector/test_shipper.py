@@ -70,10 +70,13 @@ class Rig:
 
     def stored(self) -> list[float]:
         """The seqs of the stored reports, each as often as it is stored."""
-        asked = Series("report", "seq", T, T + 10_000, every=1, aggregate="sum")
-        count = Series("report", "seq", T, T + 10_000, every=1, aggregate="count")
-        sums, counts = self.store.query(asked).rows, self.store.query(count).rows
-        return [row.value / n.value for row, n in zip(sums, counts, strict=True) for _ in range(int(n.value))]
+
+        def each_second(aggregate: str) -> dict[int, float]:
+            asked = Series("report", "seq", T, T + 10_000, every=1, aggregate=aggregate)
+            return {row.t: row.value for row in self.store.query(asked).rows}
+
+        found, counts = each_second("mean"), each_second("count")
+        return [seq for t, seq in found.items() for _ in range(int(counts[t]))]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.counters.registry.get_sample_value(f"schoolpulse_{name}_total", labels) or 0.0

@@ -11,7 +11,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, delete, event, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from schoolpulse_collector.registry.model import Device, Room, School, Token
@@ -27,7 +27,11 @@ class Registry:
 
     def __init__(self, url: str) -> None:
         """Open the database and bring its tables up to date. Raises RegistryDown."""
-        self.engine = create_engine(url)
+        try:
+            self.engine = create_engine(url)
+        except (SQLAlchemyError, ImportError) as why:  # the message of some of them shows the password
+            reason = "write sqlite:///path or postgresql://user:password@host/name"
+            raise RegistryDown(f"registry: its URL names no database that is known here: {reason}") from why
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _prepare_sqlite)
         try:
@@ -74,10 +78,12 @@ class Registry:
     def enrol(self, device_id: str, school: str, room: str, name: str, kind: str, *, simulated: bool = False) -> str:
         """Add a device, or renew one with the same id; return its new secret, which is nowhere else."""
         secret = secrets.token_urlsafe(32)
-        row = Device(id=device_id, school=school, room=room, name=name, kind=kind, simulated=simulated)
-        row.status, row.secret_hash, row.changed = "active", digest(secret), _now()
-        with Session(self.engine) as session, session.begin():
-            session.merge(row)
+        row = {"school": school, "room": room, "name": name, "kind": kind, "simulated": simulated}
+        row |= {"status": "active", "secret_hash": digest(secret), "changed": _now()}
+        try:
+            self._put_device(device_id, row)
+        except IntegrityError:  # somebody else added it between our look and our insert; or school or room are unknown
+            self._put_device(device_id, row)
         return secret
 
     def revoke(self, device_id: str) -> None:
@@ -111,6 +117,10 @@ class Registry:
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+
+    def _put_device(self, device_id: str, row: dict[str, Any]) -> None:
+        with Session(self.engine) as session, session.begin():
+            session.merge(Device(id=device_id, **row))
 
     def _all(self, query: Any) -> list[Any]:
         with Session(self.engine, expire_on_commit=False) as session:

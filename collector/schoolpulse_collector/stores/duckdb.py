@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from schoolpulse_agent.wire import group_key, split_group
+from schoolpulse_agent.wire import BadReport, group_key, split_group
 from schoolpulse_collector.received import Received
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.record import Record
@@ -68,16 +68,18 @@ class DuckDB:
                 self._insert(measurement, table)
             self._note_received(keys)
             self._db.commit()
-        except duckdb.Error as why:
+        except BaseException as why:
             with contextlib.suppress(duckdb.Error):
                 self._db.rollback()
-            self._received = Received(self.received())  # as it was
-            raise StoreDown(str(why)) from why
+            self._received = Received(self.received())  # as it was: nothing of this batch counts as stored
+            if isinstance(why, duckdb.Error):
+                raise StoreDown(str(why)) from why
+            raise
         return refusals
 
     def query(self, series: Series) -> Frame:
         """See ``store.Store``."""
-        columns = self._tables.get(series.measurement, {})
+        columns = dict(self._tables.get(series.measurement, {}))  # the writer may be adding to it
         if columns.get(series.field) != "DOUBLE":
             return Frame(series.group_by, [])
         tags = [name for name, kind in columns.items() if kind == "VARCHAR"]
@@ -89,7 +91,7 @@ class DuckDB:
 
     def latest(self) -> Iterator[Last]:
         """See ``store.Store``."""
-        for measurement, columns in list(self._tables.items()):
+        for measurement, columns in [(name, dict(columns)) for name, columns in list(self._tables.items())]:
             tags = [name for name, kind in columns.items() if kind == "VARCHAR" and name not in KEYS]
             fields = [name for name, kind in columns.items() if kind == "DOUBLE"]
             by = ", ".join(f'"{name}"' for name in ("device", *tags))
@@ -125,7 +127,11 @@ class DuckDB:
             )
             self._make_room("report", (), ("epoch", "seq", "lag_ms"))
             for key, fields in record.m.items():
-                measurement, tags = split_group(key)
+                try:
+                    measurement, tags = split_group(key)
+                except BadReport as why:  # another version spooled it
+                    refusals.append(Refusal(record, key, str(why)))
+                    continue
                 if measurement == "report" or not self._make_room(measurement, dict(tags), fields):
                     refusals.append(Refusal(record, key, "a name is a tag here and a field elsewhere"))
                     continue
