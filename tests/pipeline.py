@@ -17,6 +17,7 @@ from running import Mosquitto, free_port, wait_until
 from schoolpulse_collector.broker import Broker, Door
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
+from schoolpulse_collector.delivery import Delivery
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.received import Received
@@ -59,14 +60,18 @@ class Pipeline:
         self.dead_letters = DeadLetters(folder)
         self.shipper = Shipper(self.spool, self.store, self.dead_letters, self.counters)
         self.subscriber = Subscriber(f"mqtt://127.0.0.1:{self.port}", self.door.collector_password)
+        self.received = Received(self.store.received(), self.store.lows())
+        self.delivery = Delivery(self.received, self.roster)
+        self.counters.registry.register(self.delivery)
         self.intake = Intake(
             self.subscriber,
             self.roster,
             self.spool,
-            Received(self.store.received()),
+            self.received,
             self.dead_letters,
             self.presence,
             self.counters,
+            self.delivery,
         )
         self.subscriber.start()
         parts.callback(self.subscriber.stop)

@@ -25,6 +25,7 @@ from schoolpulse_collector.broker import Broker, Door
 from schoolpulse_collector.clock import Clock
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
+from schoolpulse_collector.delivery import Delivery
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.latest import Latest
 from schoolpulse_collector.presence import STATES, Presence
@@ -56,12 +57,13 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         parts.callback(store.close)
         spool = Spool(home / "spool")
         parts.callback(spool.close)
-        received = Received(store.received())
+        received = Received(store.received(), store.lows())
         latest = Latest(store.latest())
         for lines, _ in spool.read(spool.start()):  # accepted before the last stop, perhaps not stored yet
             for line in lines:
                 late = record.decode(line)
                 received.add(late.device, late.epoch, late.seq)
+                received.held_from(late.device, late.epoch, late.low)
                 latest.update(late)
         presence = Presence()
         presence.listeners.append(feed.on_presence)
@@ -74,7 +76,9 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         subscriber = Subscriber(f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}", door.collector_password)
         subscriber.start()
         parts.callback(subscriber.stop)
-        intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters)
+        delivery = Delivery(received, roster)
+        counters.registry.register(delivery)
+        intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters, delivery)
         intake.listeners += [latest.update, feed.on_record]
         _begin(parts, intake)
         clock = _begin(parts, Clock(presence, subscriber))

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -21,6 +22,7 @@ from schoolpulse_agent.ranges import Ranges
 from schoolpulse_collector import record as records
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters, Letter
+from schoolpulse_collector.delivery import Delivery, is_report
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.received import Received
 from schoolpulse_collector.record import Record
@@ -46,6 +48,7 @@ class Outcome:
     letters: list[Letter] = field(default_factory=list)
     receipts: dict[str, wire.Epochs] = field(default_factory=dict)
     said: list[tuple[str, wire.Presence]] = field(default_factory=list)
+    lows: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def owe(self, device: str, epoch: int, seq: int) -> None:
         """Name this report in the device's receipt."""
@@ -64,11 +67,13 @@ class Intake(threading.Thread):
         dead_letters: DeadLetters,
         presence: Presence,
         counters: Counters,
+        delivery: Delivery,
     ) -> None:
         super().__init__(name="intake", daemon=True)
         self.listeners: list[Callable[[Record], None]] = []  # called with each accepted record, once, in order
         self._subscriber, self._roster, self._spool, self._received = subscriber, roster, spool, received
         self._dead_letters, self._presence, self._counters = dead_letters, presence, counters
+        self._delivery = delivery
         self._stopping = threading.Event()
         self._logged: dict[str, float] = defaultdict(float)
 
@@ -77,10 +82,9 @@ class Intake(threading.Thread):
         while not self._stopping.is_set():
             messages = self._gather()
             try:
-                if messages:
-                    outcome = self._judge(messages)
-                    if self._keep(outcome):
-                        self._answer(messages, outcome)
+                outcome = self._judge(messages)
+                if (messages or outcome.accepted) and self._keep(outcome):
+                    self._answer(messages, outcome)
             except Exception:  # a mistake of ours: what has no receipt comes again, and the next batch may do
                 log.exception("batch of %d messages failed", len(messages))
 
@@ -102,6 +106,7 @@ class Intake(threading.Thread):
     def _judge(self, messages: list[Message]) -> Outcome:
         """Decide what becomes of each report; changes nothing yet."""
         outcome, now = Outcome(), int(time.time() * 1000)
+        outcome.accepted = {(own.device, own.epoch, own.seq): own for own in self._delivery.records()}
         for message in messages:
             device = ""
             try:
@@ -122,31 +127,22 @@ class Intake(threading.Thread):
 
     def _judge_reports(self, sender: Sender, message: Message, now: int, outcome: Outcome) -> None:
         batch = wire.decode(message.payload, orjson.loads)
-        for refused in batch.refused:
-            self._refuse(outcome, sender.id, Letter(message.topic, refused.reason, refused.raw))
-            if refused.seq:
-                outcome.owe(sender.id, batch.epoch, refused.seq)
-        for report in batch.reports:
-            key = (sender.id, batch.epoch, report.seq)
-            outcome.owe(*key)
+        outcome.lows[sender.id, batch.epoch] = batch.low
+        place = (sender.school, sender.room, sender.kind)
+        verdicts: list[tuple[int | None, str, Any]] = [*batch.refused]
+        verdicts += [(report.seq, _fault(report, now), report) for report in batch.reports]
+        for seq, fault, report in verdicts:
+            key = (sender.id, batch.epoch, seq or 0)
+            if seq:
+                outcome.owe(*key)
             if key in outcome.accepted or key in self._received:
                 self._counters.repeated.inc()
-            elif not now - OLDEST <= report.t <= now + AHEAD:
-                self._refuse(outcome, sender.id, Letter(message.topic, "time", report))
-            elif report.child is not None:
-                self._refuse(outcome, sender.id, Letter(message.topic, "unknown_child", report))
+            elif not fault:
+                outcome.accepted[key] = Record(*key, report.t, now - report.t, *place, report.m, batch.low)
             else:
-                outcome.accepted[key] = Record(
-                    sender.id,
-                    batch.epoch,
-                    report.seq,
-                    report.t,
-                    now - report.t,
-                    sender.school,
-                    sender.room,
-                    sender.kind,
-                    report.m,
-                )
+                self._refuse(outcome, sender.id, Letter(message.topic, fault, report))
+                if seq:  # from now on it counts as received: not as lost, and not again
+                    outcome.accepted[key] = Record(*key, now, 0, *place, {}, batch.low)
 
     def _refuse(self, outcome: Outcome, device: str, letter: Letter) -> None:
         self._counters.refused.labels(letter.reason).inc()
@@ -179,6 +175,8 @@ class Intake(threading.Thread):
     def _answer(self, messages: list[Message], outcome: Outcome) -> None:
         for key in outcome.accepted:
             self._received.add(*key)
+        for (device, epoch), low in outcome.lows.items():
+            self._received.held_from(device, epoch, low)
         for message in messages:
             self._subscriber.acknowledge(message)
         for device, said in outcome.said:  # a hello is answered with all that is here of its epoch
@@ -193,8 +191,18 @@ class Intake(threading.Thread):
         for device, said in outcome.said:
             self._presence.said(device, said)
         for record in outcome.accepted.values():
+            if not is_report(record):
+                continue
             self._counters.accepted.inc()
+            self._delivery.accepted(record)
             self._counters.lag.observe(max(0, record.lag) / 1000)
             self._presence.reported(record.device, record.t)
             for listener in self.listeners:
                 listener(record)
+
+
+def _fault(report: wire.Report, now: int) -> str:
+    """Why this collector can't take a report that is well formed; empty if it can."""
+    if not now - OLDEST <= report.t <= now + AHEAD:
+        return "time"
+    return "unknown_child" if report.child is not None else ""

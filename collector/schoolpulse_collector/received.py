@@ -1,4 +1,8 @@
-"""Which reports have arrived, as ranges of seqs per (device, epoch): what makes every report count once."""
+"""Which reports have arrived, as ranges of seqs per (device, epoch): what makes every report count once.
+
+It also knows what will never come: a sender says with each message the lowest seq it still holds, ``low``. Below it and
+not received is lost; above it and not received is only late.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,21 @@ from collections.abc import Iterable, Iterator
 from schoolpulse_agent.ranges import Ranges
 
 Row = tuple[str, int, int, int]  # device, epoch, first seq, last seq
+Low = tuple[str, int, int]  # device, epoch, lowest seq that its sender still held
+Key = tuple[str, int]  # device, epoch
 
 
 class Received:
     """A set of (device, epoch, seq)."""
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self._ranges: dict[tuple[str, int], Ranges] = {}
+    def __init__(self, rows: Iterable[Row] = (), lows: Iterable[Low] = ()) -> None:
+        self._ranges: dict[Key, Ranges] = {}
+        self._lows: dict[Key, int] = {}
+        self._lost: dict[Key, int] = {}  # those that lost something
         for device, epoch, first, last in rows:
             self._ranges.setdefault((device, epoch), Ranges()).add(first, last)
+        for device, epoch, low in lows:
+            self.held_from(device, epoch, low)
 
     def __contains__(self, key: tuple[str, int, int]) -> bool:
         device, epoch, seq = key
@@ -26,12 +36,34 @@ class Received:
         """Note that this report has arrived."""
         self._ranges.setdefault((device, epoch), Ranges()).add(seq)
 
+    def held_from(self, device: str, epoch: int, low: int) -> None:
+        """Note that the sender holds nothing below ``low`` any more; call it after ``add``."""
+        key = (device, epoch)
+        low = self._lows[key] = max(low, self._lows.get(key, 1))
+        arrived = sum(min(last, low - 1) - first + 1 for first, last in self.of(device, epoch) if first < low)
+        if lost := low - 1 - arrived:
+            self._lost[key] = lost
+        else:
+            self._lost.pop(key, None)
+
+    def losses(self) -> dict[str, int]:
+        """How many reports are lost, of each device that lost any."""
+        found: dict[str, int] = {}
+        for (device, _), lost in list(self._lost.items()):
+            found[device] = found.get(device, 0) + lost
+        return found
+
     def of(self, device: str, epoch: int) -> Ranges:
         """All seqs of one epoch that have arrived."""
         return self._ranges.get((device, epoch)) or Ranges()
 
-    def rows(self, keys: Iterable[tuple[str, int]]) -> Iterator[Row]:
+    def rows(self, keys: Iterable[Key]) -> Iterator[Row]:
         """The ranges of these (device, epoch), to be written down."""
         for device, epoch in keys:
             for first, last in self._ranges.get((device, epoch), ()):
                 yield device, epoch, first, last
+
+    def lows(self, keys: Iterable[Key]) -> Iterator[Low]:
+        """The lows of these (device, epoch), to be written down."""
+        for device, epoch in keys:
+            yield device, epoch, self._lows.get((device, epoch), 1)

@@ -17,7 +17,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     school: str
     room: str
     kind: str
-    m: dict[str, dict[str, float]]
+    m: dict[str, dict[str, float]]  # empty: a report that was refused; it counts as received and is stored nowhere
+    low: int = 1  # the lowest seq its sender still held
 
 
 _decoder = msgspec.json.Decoder(Record)

@@ -11,6 +11,7 @@ import msgspec
 from schoolpulse_collector import record as records
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters, Letter
+from schoolpulse_collector.delivery import is_report
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.spool import Place, Spool
 from schoolpulse_collector.store import Store, StoreDown
@@ -67,7 +68,7 @@ class Shipper(threading.Thread):
                 continue
             self._counters.refused.labels("store").inc(len(refusals))
             self._keep([Letter(item.record.device, "store", f"{item.group}: {item.reason}") for item in refusals])
-            self._counters.stored.inc(len(batch))
+            self._counters.stored.inc(sum(map(is_report, batch)))
             self.place = after
             return True
 

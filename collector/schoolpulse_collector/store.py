@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from schoolpulse_collector.received import Low
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Series
@@ -43,7 +44,8 @@ class Store(Protocol):
         """Store records; durable when it returns. Writing a record twice leaves it once.
 
         Each record also becomes measurement ``report`` with fields ``epoch``, ``seq``, ``lag_ms``, so that any store
-        can be compared with what was sent. All or nothing, but for the groups returned. Raises StoreDown.
+        can be compared with what was sent; one without groups is only noted as received. All or nothing, but for the
+        groups returned. Raises StoreDown.
         """
 
     def query(self, series: Series) -> Frame:
@@ -54,6 +56,9 @@ class Store(Protocol):
 
     def received(self) -> Iterator[ReceivedRow]:
         """Which reports are stored, as ranges of seqs, to know them again after a start."""
+
+    def lows(self) -> Iterator[Low]:
+        """The lowest seq that each sender held when it sent what is stored, to know what is lost."""
 
     def close(self) -> None:
         """Let go of everything; nothing that was written is lost."""

@@ -210,6 +210,7 @@ def test_pages_cover_every_device_once_in_the_order_of_ids(registry: Registry, i
     found, after = list[str](), ""
     while page := registry.devices(after=after, limit=limit):
         assert len(page) <= limit
+        assert page[0].id > after
         found += [device.id for device in page]
         after = found[-1]
     assert found == sorted(ids)

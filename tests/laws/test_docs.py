@@ -11,6 +11,7 @@ from running import ROOT
 from schoolpulse_agent import __main__ as agent_main
 from schoolpulse_agent import probe
 from schoolpulse_api import text
+from schoolpulse_collector import delivery
 
 PAPERS = [
     path
@@ -19,6 +20,7 @@ PAPERS = [
     if ".venv" not in path.parts and ".tools" not in path.parts
 ]
 FOLDERS = [ROOT, *(ROOT / part / f"schoolpulse_{part}" for part in ("agent", "collector", "dashboards", "api"))]
+ALL_METRICS = {**probe.metrics(), **delivery.METRICS}
 MADE = (".venv", ".demo", "dist", ".tools", "/")  # what commands make, and absolute paths on other machines
 
 
@@ -52,7 +54,7 @@ def test_every_probe_says_what_each_field_is_in_both_languages_and_a_unit(name: 
 def test_the_page_of_metrics_is_what_the_probes_say() -> None:
     lines = (ROOT / "docs/metrics.md").read_text().splitlines()
     rows = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line.startswith("| `")}
-    said = {(f"`{m}`", f"`{f}`", metric.unit, metric.en, metric.vi) for (m, f), metric in probe.metrics().items()}
+    said = {(f"`{m}`", f"`{f}`", metric.unit, metric.en, metric.vi) for (m, f), metric in ALL_METRICS.items()}
     assert rows == said, "write the difference into docs/metrics.md"
 
 

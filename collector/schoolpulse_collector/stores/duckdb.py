@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from schoolpulse_agent.wire import BadReport, group_key, split_group
-from schoolpulse_collector.received import Received
+from schoolpulse_collector.received import Low, Received
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Row, Series
@@ -49,10 +49,11 @@ class DuckDB:
             self._db.execute(
                 'create table if not exists received(device varchar, epoch bigint, "first" bigint, "last" bigint)'
             )
+            self._db.execute("create table if not exists low(device varchar, epoch bigint, low bigint)")
         except (duckdb.Error, OSError) as why:
             raise StoreDown(f"{path}: {why}") from why
         self._tables = self._schema()
-        self._received = Received(self.received())
+        self._received = Received(self.received(), self.lows())
         self._cursors = threading.local()
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
@@ -61,17 +62,19 @@ class DuckDB:
         keys = {(record.device, record.epoch) for record in fresh}
         for record in fresh:
             self._received.add(record.device, record.epoch, record.seq)
+            self._received.held_from(record.device, record.epoch, record.low)
         try:
             rows, refusals = self._rows(fresh)  # alters tables, which can't be in the transaction that fills them
             self._db.begin()
             for measurement, table in rows.items():
                 self._insert(measurement, table)
-            self._note_received(keys)
+            if keys:
+                self._note_received(keys)
             self._db.commit()
         except BaseException as why:
             with contextlib.suppress(duckdb.Error):
                 self._db.rollback()
-            self._received = Received(self.received())  # as it was: nothing of this batch counts as stored
+            self._received = Received(self.received(), self.lows())  # as it was: nothing of this batch counts as stored
             if isinstance(why, duckdb.Error):
                 raise StoreDown(str(why)) from why
             raise
@@ -106,6 +109,10 @@ class DuckDB:
         """See ``store.Store``."""
         yield from self._db.cursor().execute('select device, epoch, "first", "last" from received').fetchall()
 
+    def lows(self) -> Iterator[Low]:
+        """See ``store.Store``."""
+        yield from self._db.cursor().execute("select device, epoch, low from low").fetchall()
+
     def close(self) -> None:
         """See ``store.Store``."""
         self._db.close()
@@ -120,6 +127,8 @@ class DuckDB:
         rows: dict[str, Rows] = defaultdict(list)
         refusals: list[Refusal] = []
         for record in records:
+            if not record.m:
+                continue
             place: dict[str, Any] = {"t": record.t, "device": record.device, "school": record.school}
             place |= {"room": record.room, "kind": record.kind}
             rows["report"].append(
@@ -170,10 +179,11 @@ class DuckDB:
         devices, epochs = [device for device, _ in keys], [epoch for _, epoch in keys]
         both = "select unnest(?::varchar[]), unnest(?::bigint[])"
         self._db.execute(f"delete from received where (device, epoch) in ({both})", [devices, epochs])
-        rows = list(self._received.rows(keys))
-        columns: list[list[Any]] = [[row[i] for row in rows] for i in range(4)]
-        four = "unnest(?::varchar[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bigint[])"
-        self._db.execute(f"insert into received select {four}", columns)
+        self._db.execute(f"delete from low where (device, epoch) in ({both})", [devices, epochs])
+        for table, rows in (("received", list(self._received.rows(keys))), ("low", list(self._received.lows(keys)))):
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            picks = ", ".join("unnest(?::bigint[])" for _ in columns[1:])
+            self._db.execute(f"insert into {table} select unnest(?::varchar[]), {picks}", columns)
 
     def _ask(self, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
         try:
