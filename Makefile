@@ -27,7 +27,7 @@ wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
 
 soak: setup tests/debian-packages  ## What takes longer than `make test` allows
-	SOAK=1 $(RUN) pytest -m soak
+	$(RUN) pytest -m soak
 
 setup: $(UV)  ## The development environment in .venv
 	@$(UV) sync --frozen --quiet

@@ -2,8 +2,8 @@
 # Installs the Debian packages that tests need when this is root; otherwise names those that are missing and fails.
 set -o errexit -o pipefail -o nounset
 missing=()
-while read -r package command; do
-  PATH=$PATH:/usr/sbin command -v "$command" >/dev/null || missing+=("$package")
+while read -r package _; do
+  dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 done < <(grep -vE '^(#|$)' "$(dirname "$0")/debian-packages.txt")
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -ne 0 ]; then

@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     path = args.config or (DEFAULT if DEFAULT.exists() else None)
     try:
         loaded = settings.load(path)
-        return int(args.command(loaded))
+        code = int(args.command(loaded))
+        sys.stdout.flush()  # here, where a reader that has gone is no surprise
+        return code
     except settings.SettingsError as why:
         print(f"schoolpulse-agent: {why}", file=sys.stderr)
         return 2

@@ -234,15 +234,20 @@ def test_a_clean_stop_puts_everything_on_disk_for_the_next_start(place: Place) -
     assert (after.dropped, after.damaged) == (0, 0)
 
 
-def test_a_clean_stop_leaves_nothing_in_tmpfs(place: Place) -> None:
+@pytest.mark.parametrize("reports", [0, 3])
+def test_a_clean_stop_leaves_nothing_in_tmpfs(place: Place, reports: int) -> None:
     outbox = place.start()
-    fill(outbox, 3)
+    fill(outbox, reports)
     outbox.close()
     assert not place.live.exists()
 
 
-def test_closing_an_empty_outbox_leaves_its_own_folder(tmp_path: Path) -> None:
-    Outbox(tmp_path / "disk", live_folder=tmp_path / "disk").close()  # as where there is no tmpfs
+@pytest.mark.parametrize("reports", [0, 3])
+def test_closing_an_empty_outbox_leaves_its_own_folder(tmp_path: Path, reports: int) -> None:
+    outbox = Outbox(tmp_path / "disk", live_folder=tmp_path / "disk")  # as where there is no tmpfs
+    fill(outbox, reports)
+    outbox.receipt(outbox.held())
+    outbox.close()
     assert (tmp_path / "disk").is_dir()
 
 
@@ -456,6 +461,17 @@ def test_without_a_disk_the_file_in_tmpfs_is_bounded_too(place: Place) -> None:
         outbox.spill()
         sizes.append(sum(path.stat().st_size for path in place.live.iterdir()))
     assert sizes[-1] <= 2.5 * sizes[0]
+
+
+def test_without_a_disk_tmpfs_holds_the_ring_and_what_follows_through_kill_9(place: Place) -> None:
+    outbox = place.start()
+    place.disk.rmdir()
+    fill(outbox, module.RING + 50)
+    outbox.spill()
+    fill(outbox, 5)
+    before = contents(outbox)
+    assert next(iter(before)) == (outbox.epoch, 51)
+    assert contents(place.start()) == before  # the first one was never closed
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])

@@ -83,7 +83,7 @@ def test_any_flipped_bit_costs_its_own_block_and_no_other() -> None:
         touched = max(i for i, start in enumerate(STARTS) if start <= at)
         found = [block for _, block in segment.blocks(bytes(data))]
         assert [block for block in found if block is not None] == BLOCKS[:touched] + BLOCKS[touched + 1 :], (at, bit)
-        assert None in found or touched == len(BLOCKS) - 1  # the last one may look torn
+        assert None in found or 4 <= at - STARTS[-1] < 8  # with a larger length the last one looks torn
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=8))

@@ -351,6 +351,13 @@ def test_what_is_no_finite_number_is_never_accepted(number: str, loads: Loads) -
 
 
 @both_readers
+@pytest.mark.parametrize("sign", [1, -1])
+def test_many_large_numbers_do_not_hide_one_that_is_too_large(sign: int, loads: Loads) -> None:
+    fields = {"x": sign * -(10**309), **{f"y{n}": sign * 10**308 for n in range(10)}}  # their sum is 0
+    assert reason(message(f"[{report(json.dumps({'a': fields}))}]"), loads) in ("json", "value")
+
+
+@both_readers
 @pytest.mark.parametrize("value", ["\\ud800", "\\udc00", "\\udc00\\ud800"])
 def test_lone_surrogates_are_never_accepted(value: str, loads: Loads) -> None:
     for bad in (

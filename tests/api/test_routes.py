@@ -44,7 +44,12 @@ def test_what_is_simulated_says_so_and_only_that(api: httpx.Client) -> None:
 
 def test_a_device_shows_its_last_values_and_an_unknown_one_is_404(api: httpx.Client) -> None:
     own = next(each for each in api.get("/api/v1/devices").json()["items"] if not each["simulated"])
-    device = api.get(f"/api/v1/devices/{own['id']}").json()
+
+    def with_values() -> dict | None:
+        found = api.get(f"/api/v1/devices/{own['id']}").json()
+        return found if "system" in found["latest"] else None
+
+    device = wait_until(with_values, 10, "its last values")
     assert device["presence"]["state"] == "online"
     assert time.time() - device["latest"]["system"]["t"] / 1000 < 15
     assert device["latest"]["system"]["fields"]["uptime"] > 0

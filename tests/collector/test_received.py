@@ -58,3 +58,64 @@ def test_a_set_that_was_written_down_and_read_again_is_the_same_set(added: list[
     assert {(d, e, seq) for d, e, first, last in rows for seq in range(first, last + 1)} == set(added)
     assert sum(last - first + 1 for _, _, first, last in rows) == len(set(added))  # no seq in two rows
     assert all(key in again for key in added)
+
+
+# What is lost.
+
+
+@pytest.mark.parametrize(
+    ("arrived", "low", "lost"),
+    [
+        ([], 1, 0),
+        ([1, 2, 3], 4, 0),
+        ([1, 3], 4, 1),
+        ([5], 3, 2),  # 3 and 4 are only late
+        ([1, 2, 9], 3, 0),
+        ([1, 2, 3], 2, 0),
+        ([], 101, 100),
+    ],
+)
+def test_what_did_not_arrive_is_lost_once_its_sender_holds_it_no_more(arrived: list[int], low: int, lost: int) -> None:
+    received = Received(("d1", 7, seq, seq) for seq in arrived)
+    received.held_from("d1", 7, low)
+    assert received.losses() == ({"d1": lost} if lost else {})
+
+
+def test_what_arrives_after_all_is_not_lost() -> None:
+    received = Received([("d1", 7, 1, 1)])
+    received.held_from("d1", 7, 3)
+    assert received.losses() == {"d1": 1}
+    received.add("d1", 7, 2)
+    received.held_from("d1", 7, 3)
+    assert received.losses() == {}
+
+
+def test_an_older_message_that_comes_later_takes_back_nothing() -> None:
+    received = Received([("d1", 7, 5, 9)])
+    received.held_from("d1", 7, 5)
+    received.held_from("d1", 7, 2)
+    assert received.losses() == {"d1": 4}
+    assert list(received.lows([("d1", 7)])) == [("d1", 7, 5)]
+
+
+def test_losses_of_all_epochs_of_a_device_are_added_and_devices_are_told_apart() -> None:
+    received = Received([("d1", 7, 2, 2), ("d3", 1, 1, 9)], [("d1", 7, 3), ("d1", 8, 5), ("d2", 7, 2), ("d3", 1, 10)])
+    assert received.losses() == {"d1": 1 + 4, "d2": 1}
+
+
+@given(st.lists(st.tuples(KEYS, st.integers(1, 70)), max_size=30))
+def test_losses_are_what_lies_below_the_highest_low_and_never_arrived(
+    messages: list[tuple[tuple[str, int, int], int]],
+) -> None:
+    received, lows = Received(), dict[tuple[str, int], int]()
+    for (device, epoch, seq), low in messages:
+        received.add(device, epoch, seq)
+        received.held_from(device, epoch, low)
+        lows[device, epoch] = max(low, lows.get((device, epoch), 1))
+    arrived = {key for key, _ in messages}
+    lost = {device: 0 for device, _ in lows}
+    for (device, epoch), low in lows.items():
+        lost[device] += sum((device, epoch, seq) not in arrived for seq in range(1, low))
+    assert received.losses() == {device: count for device, count in lost.items() if count}
+    again = Received(received.rows(lows), received.lows(lows))
+    assert again.losses() == received.losses()

@@ -17,12 +17,12 @@ VALUES = st.floats(allow_nan=False, allow_infinity=False)
 GROUPS = st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=4), max_size=4)
 
 
-@given(st.builds(Record, TEXT, WHOLE, WHOLE, WHOLE, st.integers(-(2**53), 2**53), TEXT, TEXT, TEXT, GROUPS))
+@given(st.builds(Record, TEXT, WHOLE, WHOLE, WHOLE, st.integers(-(2**53), 2**53), TEXT, TEXT, TEXT, GROUPS, WHOLE))
 def test_a_record_comes_back_as_it_was(record: Record) -> None:
     assert decode(encode(record)) == record
 
 
-@given(st.builds(Record, TEXT, WHOLE, WHOLE, WHOLE, WHOLE, TEXT, TEXT, TEXT, GROUPS))
+@given(st.builds(Record, TEXT, WHOLE, WHOLE, WHOLE, WHOLE, TEXT, TEXT, TEXT, GROUPS, WHOLE))
 def test_a_record_is_one_line_and_always_the_same_bytes(record: Record) -> None:
     line = encode(record)
     assert b"\n" not in line
@@ -57,6 +57,12 @@ def test_whole_numbers_of_the_wire_come_back_as_floats(number: int) -> None:
 def test_what_is_no_record_raises_a_decode_error(line: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(line)
+
+
+def test_a_line_of_a_version_that_knew_no_low_is_read_as_if_all_were_held() -> None:
+    line = encode(RECORD).replace(b',"low":1', b"")
+    assert b"low" not in line
+    assert decode(line) == RECORD
 
 
 def test_a_record_can_not_be_changed() -> None:

@@ -89,7 +89,16 @@ def test_a_file_that_is_no_database_is_a_registry_that_is_down(tmp_path: Path) -
         Registry(f"sqlite:///{tmp_path}/registry.sqlite")
 
 
-@pytest.mark.parametrize("url", ["nosuch://user:geheim@127.0.0.1:1/x", "nonsense geheim", "sqlite+nosuch:///geheim"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nosuch://user:geheim@127.0.0.1:1/x",
+        "sqlite+nosuch:///geheim",
+        "postgresql://user:geheim@127.0.0.1:port/x",
+        "nonsense geheim",
+        "",
+    ],
+)
 def test_a_url_that_names_no_database_is_a_registry_that_is_down_and_shows_no_password(url: str) -> None:
     with pytest.raises(RegistryDown) as raised:
         Registry(url)

@@ -189,6 +189,15 @@ def test_a_refused_group_is_counted_and_kept_among_the_dead_letters_while_the_re
     assert [row.value for row in rig.store.query(Series("mem", "used", T, T + 10)).rows] == [2.0]
 
 
+def test_the_note_of_a_refused_report_is_shipped_and_not_counted_as_stored(rig: Rig) -> None:
+    refused = Record("d1", 7, 2, (T + 2) * 1000, 0, "s", "r", "lab_pc", {})
+    rig.spool.append([line(1), encode(refused), line(3)])
+    rig.shipper().stop()
+    assert list(rig.store.received()) == [("d1", 7, 1, 3)]
+    assert rig.stored() == [1, 3]
+    assert rig.counted("reports_stored") == 2
+
+
 @pytest.mark.parametrize("foreign", [b"{}", b"", b"half", b'{"device":"\xff"}', b'{"device":"d1","m":[]}'])
 def test_a_line_of_another_version_is_kept_among_the_dead_letters_and_stops_nothing(rig: Rig, foreign: bytes) -> None:
     rig.spool.append([line(1), foreign, line(2)])

@@ -68,7 +68,7 @@ def record(seq: int, m: dict[str, dict[str, float]] | None = None, **other: Any)
     known: dict[str, Any] = {
         "device": "d1", "epoch": 7, "t": (T + seq) * 1000, "lag": 250, "school": "s", "room": "r", "kind": "lab_pc",
     }  # fmt: skip
-    return Record(seq=seq, m=m or {"mem": {"used": float(seq)}}, **known | other)
+    return Record(seq=seq, m={"mem": {"used": float(seq)}} if m is None else m, **known | other)
 
 
 def ask(store: Store, measurement: str, field: str, *group_by: str, **what: Any) -> list[tuple[Any, ...]]:
@@ -219,6 +219,28 @@ def test_received_is_the_same_after_a_reopen(url: str) -> None:
         store.write([record(seq) for seq in (1, 2, 3, 7)])
     with closing(open_store(url)) as store:
         assert sorted(store.received()) == [("d1", 7, 1, 3), ("d1", 7, 7, 7)]
+
+
+def test_a_record_without_groups_is_noted_as_received_and_stored_nowhere(url: str) -> None:
+    with closing(open_store(url)) as store:
+        assert store.write([record(1), record(2, {}), record(3)]) == []
+        assert store.write([record(4, {})]) == []
+    with closing(open_store(url)) as store:
+        assert list(store.received()) == [("d1", 7, 1, 4)]
+        assert seqs(store) == [1, 3]
+        assert values(store, "mem", "used") == [(1, 1), (3, 3)]
+
+
+def test_lows_tell_the_highest_low_of_each_sender_and_epoch_also_after_a_reopen(url: str) -> None:
+    with closing(open_store(url)) as store:
+        store.write([record(5, low=4), record(6, low=6), record(1, low=1), record(1, {}, epoch=8, low=1)])
+        store.write([record(2, low=2), record(9, device="d2", low=9)])
+        lows = [("d1", 7, 6), ("d1", 8, 1), ("d2", 7, 9)]
+        assert sorted(store.lows()) == lows
+    with closing(open_store(url)) as store:
+        assert sorted(store.lows()) == lows
+        store.write([record(7, low=7)])
+        assert ("d1", 7, 7) in store.lows()
 
 
 # New names, at any time.

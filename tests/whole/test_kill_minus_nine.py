@@ -10,9 +10,9 @@ from pathlib import Path
 
 import duckdb
 import httpx
+import pytest
 from running import Demo, wait_until
 
-KILLS = 10
 # The product as it is, and a ledger that it knows nothing of: a line for each report an outbox promised to keep.
 WITH_LEDGER = """
 import os, sys
@@ -30,11 +30,23 @@ from schoolpulse_api.__main__ import main
 
 
 def test_ten_kills_at_random_instants_lose_nothing_and_store_nothing_twice(tmp_path: Path) -> None:
-    chance = random.Random(20261123)
+    kill_and_compare(tmp_path, kills=10, seed=20261123)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(3))
+def test_forty_kills_lose_nothing_either(tmp_path: Path, seed: int) -> None:
+    kill_and_compare(tmp_path, kills=40, seed=seed)
+
+
+def kill_and_compare(tmp_path: Path, kills: int, seed: int) -> None:
+    """Kill the program so often, let it come to rest, and compare the senders' ledger with the store."""
+    chance = random.Random(seed)
     ledger = tmp_path / "ledger"
     program = WITH_LEDGER + "sys.exit(main(['up', '--demo']))"
     command = [sys.executable, "-c", program, str(ledger)]
-    for _ in range(KILLS):
+    for _ in range(kills):
         running = Demo(tmp_path, command)
         wait_until(
             lambda running=running: running.process.poll() is not None or (running.home / "agents").exists(),
