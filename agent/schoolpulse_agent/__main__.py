@@ -93,6 +93,7 @@ def check(loaded: settings.Settings) -> int:
     """Try every step from settings to the collector's receipt; stops a running agent's connection for a moment."""
     from schoolpulse_agent.link import Link
     from schoolpulse_agent.outbox import Outbox
+    from schoolpulse_agent.wallclock import WallClock
 
     print(f"✓ settings: {len(loaded.probes)} probes, a report every {loaded.reports.interval:g} s")
     failed = [key for key, fields in _read(loaded).items() if key.startswith("probe,") and not fields["up"]]
@@ -105,7 +106,7 @@ def check(loaded: settings.Settings) -> int:
         print(f"✗ folder {loaded.reports.folder}: {why.strerror}; set reports.folder to one this user may write")
         failed.append("folder")
     with tempfile.TemporaryDirectory() as folder:
-        link = Link(loaded, Outbox(Path(folder), Path(folder) / "live"))
+        link = Link(loaded, Outbox(Path(folder), Path(folder) / "live"), WallClock())
         end = time.monotonic() + 10
         while time.monotonic() < end and not link.receipts:
             link.work()
@@ -113,7 +114,7 @@ def check(loaded: settings.Settings) -> int:
         link.close(0.5)
         link.outbox.close()
     if link.receipts:
-        offset = (link.offset_ms or 0) / 1000
+        offset = link.wallclock.offset_ms / 1000
         print(f"✓ broker {loaded.broker.url}: the collector answers; its clock is {offset:+.1f} s off")
     elif link.refused:
         print(f"✗ broker {loaded.broker.url}: {link.refused}; see broker.url, device.id and the secret")

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-import psutil
-
 from schoolpulse_agent.cycle import Cycle
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.settings import Settings
+from schoolpulse_agent.wallclock import WallClock
 from schoolpulse_agent.wire import Groups
 
 
@@ -46,6 +45,7 @@ class Agent:
     """One sender: what it reads, what it keeps, and its connection."""
 
     def __init__(self, read: Callable[[], Groups], outbox: Outbox, link: Link, interval: float) -> None:
+        self.wallclock = link.wallclock
         self.read, self.outbox, self.link, self.interval = read, outbox, link, interval
         # The same device always reports at the same point of its interval, and a city's devices spread over it.
         phase = zlib.crc32(link.device.encode()) / 2**32 * interval
@@ -74,8 +74,9 @@ class Agent:
             "dropped": float(outbox.dropped),
             "damaged": float(outbox.damaged),
         }
-        t = time.time()
-        outbox.append(int(t * 1000), round(max(0.0, t - psutil.boot_time()), 1), groups)
+        if self.wallclock.settled:
+            groups["agent"]["clock_offset"] = self.wallclock.offset_ms / 1000
+        outbox.append(self.wallclock.now(), round(self.wallclock.uptime(), 3), groups)
 
     def close(self, patience: float = 2.0) -> None:
         """Say goodbye, wait up to so many seconds for receipts, and put what is still unconfirmed on disk."""
@@ -88,7 +89,7 @@ def build(settings: Settings) -> Agent:
     cycle = Cycle(settings.probes)
     cycle.prime()
     outbox = Outbox(Path(settings.reports.folder), keep_bytes=int(settings.reports.keep_mb * 2**20))
-    return Agent(cycle.read, outbox, Link(settings, outbox), settings.reports.interval)
+    return Agent(cycle.read, outbox, Link(settings, outbox, WallClock()), settings.reports.interval)
 
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:

@@ -38,7 +38,8 @@ class Cycle:
         for name, probe in self.probes.items():
             if now < self._due[name]:
                 continue
-            self._due[name] = now + probe.every
+            late = now - self._due[name]  # a few milliseconds each time; they must not add up
+            self._due[name] = now + probe.every - (late if late < probe.every else 0.0)
             start, up = time.perf_counter(), 1.0
             try:
                 for reading in probe.read():

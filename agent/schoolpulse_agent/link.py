@@ -22,6 +22,7 @@ from schoolpulse_agent import wire
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.ranges import Ranges
 from schoolpulse_agent.settings import Settings
+from schoolpulse_agent.wallclock import WallClock
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +46,16 @@ class Sent:
 class Link:
     """Carries one outbox to the collector, at least once and in the protocol's order: live first, backlog paced."""
 
-    def __init__(self, settings: Settings, outbox: Outbox, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, outbox: Outbox, wallclock: WallClock, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.settings = settings
         self.device, self.school = settings.device.id, settings.device.school
         self.outbox = outbox
         self.connected = False
         self.refused: str | None = None  # why the broker did not let us in, if so
         self.receipts = 0
-        self.offset_ms: int | None = None  # the collector's clock minus ours, at the last receipt
+        self.wallclock = wallclock
         self._secret, self._ca_file = settings.secret(), settings.ca_file()
         self._clock = clock
         self._client: mqtt.Client | None = None
@@ -61,6 +64,7 @@ class Link:
         self._connect_at = 0.0
         self._connect_wait = 1.0
         self._replay_at = 0.0
+        self._hello_again = self._hello_wait = 0.0
         self._live_from = 1  # reports of this epoch from here on are live, all others backlog
 
     def socket(self) -> socket.socket | None:
@@ -75,6 +79,8 @@ class Link:
         """When ``work`` has something to do even if the socket stays silent (monotonic seconds)."""
         if self.socket() is None:
             return self._connect_at
+        if self.connected and not self.wallclock.settled:
+            return self._hello_again
         times = [sent.again for sent in self._sent] + [self._clock() + KEEPALIVE / 2]
         if self.connected and len(self._sent) < WINDOW and self._unsent()[1]:
             times.append(self._replay_at)
@@ -153,7 +159,8 @@ class Link:
         log.info("connected to %s as %s", self.settings.broker.url, self.device)
         self.connected, self.refused, self._connect_wait = True, None, 1.0
         client.subscribe(wire.down_topic(self.device, "receipt"), qos=0)
-        self._say("online")
+        self._hello_wait = 2 * self.settings.reports.interval
+        self._say_hello(self._clock())
         self._sent.clear()  # whatever has no receipt goes again on the new connection
         held = self.outbox.held().get(self.outbox.epoch)
         newest = list(held)[-1][1] if held else self.outbox.low(self.outbox.epoch)
@@ -173,19 +180,30 @@ class Link:
             log.warning("unreadable receipt: %s", why)
             return
         self.receipts += 1
-        self.offset_ms = receipt.now - int(time.time() * 1000)
+        first = not self.wallclock.settled
+        self.wallclock.learn(receipt.now)
+        if first:  # nothing of this start has been published yet: now it can get its final time
+            self.outbox.restamp(self.wallclock.restamped)
         self.outbox.receipt(receipt.epochs)
         self._sent = [sent for sent in self._sent if self._still_held(sent)]
 
     def _say(self, state: str) -> mqtt.MQTTMessageInfo:
-        clock, interval = int(time.time() * 1000), self.settings.reports.interval
-        presence = wire.Presence(state, self._session, self.outbox.epoch, clock, interval)
+        interval = self.settings.reports.interval
+        presence = wire.Presence(state, self._session, self.outbox.epoch, self.wallclock.raw(), interval)
         topic = wire.up_topic(self.school, self.device, "presence")
         assert self._client is not None
         return self._client.publish(topic, wire.encode_presence(presence), qos=1)
 
+    def _say_hello(self, now: float) -> None:
+        self._say("online")
+        self._hello_again, self._hello_wait = now + self._hello_wait, min(self._hello_wait * 2, CONNECT_WAIT_MAX)
+
     def _publish(self) -> None:
         now = self._clock()
+        if not self.wallclock.settled:  # the answer to a hello brings the time
+            if now >= self._hello_again:
+                self._say_hello(now)
+            return
         for sent in self._sent:
             if now >= sent.again:
                 sent.wait = min(sent.wait * 2, AGAIN_MAX)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import os
 import secrets
@@ -125,6 +126,24 @@ class Outbox:
                 for key in [key for key in self._ages if key[0] == epoch and key[1] in ranges]:
                     del self._ages[key]
 
+    def restamp(self, right: Callable[[int, float], int]) -> None:
+        """Give each report of this start the time that ``right(t, up)`` says; call it before any was published."""
+        records = self.read(self.epoch, Ranges([(1, self._seq)]), self._seq)
+        fixed = {}
+        for seq, record in records.items():
+            report = json.loads(record)
+            t = right(report["t"], report["up"])
+            if t != report["t"]:
+                fixed[seq] = encode_report(Report(seq, t, report["up"], report["m"], report.get("child")))
+        if not fixed:
+            return
+        log.warning("the clock was wrong: %d reports got their right time", len(fixed))
+        for part in [part for part in self._segments if part.epoch == self.epoch]:
+            self._remove(part)
+        self._live[self.epoch] = {**records, **fixed}
+        self._ages.update(((self.epoch, seq), self._ages.get((self.epoch, seq), self._clock())) for seq in records)
+        self._rewrite_live(self.epoch)
+
     def tick(self) -> None:
         """Move to disk what has waited too long; call it about once a report."""
         if not self._ages:
@@ -154,7 +173,7 @@ class Outbox:
             self._live_fd = None
         with contextlib.suppress(OSError):
             if self.epoch not in self._live:
-                self._live_path(self.epoch).unlink()
+                self._live_path(self.epoch).unlink(missing_ok=True)
             if self._live_folder != self.folder:
                 self._live_folder.rmdir()  # empty unless something could not be written to disk
 
@@ -184,7 +203,10 @@ class Outbox:
         self.dropped += len(excess)
         for seq in excess:
             del records[seq]
-        path = self._live_path(epoch)
+        self._rewrite_live(epoch)
+
+    def _rewrite_live(self, epoch: int) -> None:
+        path, records = self._live_path(epoch), self._live[epoch]
         with contextlib.suppress(OSError):
             fresh = path.with_suffix(".new")  # written aside: a kill must not find half of it
             fresh.write_bytes(b"".join(segment.pack({seq: record}, level=1) for seq, record in records.items()))

@@ -78,6 +78,7 @@ OWN_METRICS: Metrics = {
     ("agent", "dropped"): Metric(
         "1 total", "Reports dropped since start, outbox full", "Báo cáo phải bỏ từ khi chạy do hàng đợi đầy"
     ),
+    ("agent", "clock_offset"): Metric("s", "Centre's clock minus this machine's", "Giờ trung tâm trừ giờ máy này"),
     ("agent", "damaged"): Metric(
         "1 total", "Damaged blocks found on disk since start", "Khối dữ liệu hỏng trên đĩa từ khi chạy"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from dataclasses import dataclass, field, fields
 from math import isfinite
@@ -18,6 +19,7 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+_TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_-]{0,64}", re.ASCII).fullmatch
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -83,7 +85,7 @@ class Settings:
         if not self.device.secret_file:
             return self.device.secret
         try:
-            return Path(self.device.secret_file).read_text(encoding="utf-8").strip()
+            return Path(self.device.secret_file).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as why:
             raise SettingsError(f"device.secret_file {self.device.secret_file}: {why}") from None
 
@@ -100,7 +102,7 @@ def load(path: Path | None) -> Settings:
     if path is None:
         return parse({}, "defaults")
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
+        return parse(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
     except OSError as why:
         raise SettingsError(f"{path}: {why.strerror}; name another file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
@@ -132,6 +134,9 @@ def parse(document: dict[str, Any], where: str) -> Settings:
 
 def _check(settings: Settings, where: str) -> None:
     broker, reports = settings.broker, settings.reports
+    for name, value in (("id", settings.device.id), ("school", settings.device.school)):
+        if not _TOPIC_LEVEL(value):
+            raise SettingsError(f"{where}: device.{name} {value!r}: write it as the centre gave it")
     try:
         scheme, port = urlsplit(broker.url).scheme, broker.port
     except ValueError:

@@ -10,6 +10,7 @@ from schoolpulse_agent import agent
 from schoolpulse_agent import settings as agent_settings
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
+from schoolpulse_agent.wallclock import WallClock
 from schoolpulse_api.settings import Settings
 from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.registry.model import Room, School
@@ -62,7 +63,7 @@ def _agent(member: Member, settings: Settings) -> agent.Agent:
     if not member.number:
         return agent.build(own)
     outbox = Outbox(settings.home / "agents" / member.id)
-    return agent.Agent(LabPC(member.number).read, outbox, Link(own, outbox), LAB_INTERVAL)
+    return agent.Agent(LabPC(member.number).read, outbox, Link(own, outbox, WallClock()), LAB_INTERVAL)
 
 
 def _id(name: str) -> str:

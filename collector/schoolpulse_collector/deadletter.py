@@ -55,5 +55,8 @@ def _line(letter: Letter) -> bytes:
         row["base64"] = base64.b64encode(letter.content[:SHOWN]).decode()
         row["bytes"] = len(letter.content)
     else:
-        row["report"] = repr(letter.content)[:SHOWN]  # may hold NaN or what JSON has no word for
+        try:
+            row["report"] = repr(letter.content)[:SHOWN]  # may hold NaN or what JSON has no word for
+        except RecursionError:
+            row["report"] = "nested too deep to be shown"
     return json.dumps(row).encode() + b"\n"

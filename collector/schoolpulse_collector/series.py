@@ -13,7 +13,7 @@ OPERATORS = ("=", "!=", "in", "prefix")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_BUCKETS = 50_000
 MAX_ROWS = 1_000_000
-YEAR_9999 = 253_402_300_799  # where calendars end
+YEAR_9999 = 253_402_214_400  # where calendars end, in every zone
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
 
 

@@ -16,6 +16,7 @@ from schoolpulse_agent import settings, wire
 from schoolpulse_agent.link import WINDOW, Link
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.ranges import Ranges
+from schoolpulse_agent.wallclock import WallClock
 
 SECRET = "s3cret"
 REPORT = "sp/v1/up/s/d1/report"
@@ -46,7 +47,7 @@ class Sender:
             "reports": {"interval": 1, "folder": str(folder), "replay_spread": 0, "replay_rate": 1000, **reports},
         }
         self.outbox = Outbox(folder, folder / "live")
-        self.link = Link(settings.parse(document, "test"), self.outbox)
+        self.link = Link(settings.parse(document, "test"), self.outbox, WallClock())
 
     def append(self, count: int = 1) -> None:
         for _ in range(count):
@@ -77,11 +78,21 @@ def next_of(collector: Client, sender: Sender, kind: str) -> bytes:
     def heard() -> bytes | None:
         while not collector.heard.empty():
             topic, payload = collector.heard.get()
+            if b'"online"' in payload and kind == "report":  # as the collector does
+                answer(collector, sender.outbox.epoch)
             if topic.endswith(f"/{kind}"):
                 return payload
         return None
 
     return sender.work_until(heard, f"a {kind}")
+
+
+def hello(collector: Client, sender: Sender) -> bytes:
+    """Hear the hello and answer it; return when the sender has the answer."""
+    said = next_of(collector, sender, "presence")
+    answer(collector, sender.outbox.epoch)
+    sender.work_until(lambda: sender.link.wallclock.settled, "it knows the time")
+    return said
 
 
 def answer(collector: Client, epoch: int, *ranges: tuple[int, int]) -> None:
@@ -94,7 +105,7 @@ def seqs(payload: bytes) -> list[int]:
 
 
 def test_a_connection_begins_with_a_hello_that_says_epoch_clock_and_interval(sender: Sender, collector: Client) -> None:
-    said = wire.decode_presence(next_of(collector, sender, "presence"))
+    said = wire.decode_presence(hello(collector, sender))
     assert (said.state, said.epoch, said.interval) == ("online", sender.outbox.epoch, 1.0)
     assert abs(said.clock - time.time() * 1000) < 5000
 
@@ -102,7 +113,7 @@ def test_a_connection_begins_with_a_hello_that_says_epoch_clock_and_interval(sen
 def test_a_report_goes_out_at_once_and_is_deleted_only_when_its_receipt_comes(
     sender: Sender, collector: Client
 ) -> None:
-    next_of(collector, sender, "presence")
+    hello(collector, sender)
     sender.append()
     assert seqs(next_of(collector, sender, "report")) == [1]
     for _ in range(10):  # a PUBACK alone deletes nothing
@@ -124,7 +135,7 @@ def test_exactly_the_ranges_of_a_receipt_are_deleted(sender: Sender, collector: 
 def test_what_has_no_receipt_goes_again_after_two_intervals_and_then_after_four(
     sender: Sender, collector: Client
 ) -> None:
-    next_of(collector, sender, "presence")
+    hello(collector, sender)
     sender.append()
     times = []
     for _ in range(3):
@@ -135,7 +146,7 @@ def test_what_has_no_receipt_goes_again_after_two_intervals_and_then_after_four(
 
 
 def test_at_most_three_messages_are_without_a_receipt(sender: Sender, collector: Client) -> None:
-    next_of(collector, sender, "presence")
+    hello(collector, sender)
     for _ in range(10):
         sender.append()
         sender.link.work()
@@ -200,7 +211,7 @@ def test_the_backlog_waits_its_random_time_but_live_reports_do_not(
 def test_after_a_broker_was_killed_it_comes_back_by_itself_with_a_new_session(
     sender: Sender, broker: Mosquitto, collector: Client
 ) -> None:
-    first = wire.decode_presence(next_of(collector, sender, "presence")).session
+    first = wire.decode_presence(hello(collector, sender)).session
     sender.append()
     next_of(collector, sender, "report")
     broker.kill()
@@ -252,7 +263,7 @@ def test_a_dead_broker_costs_no_exception_and_no_report(tmp_path: Path) -> None:
 
 
 def test_rubbish_receipts_are_ignored(sender: Sender, collector: Client) -> None:
-    next_of(collector, sender, "presence")
+    hello(collector, sender)
     sender.append()
     next_of(collector, sender, "report")
     for rubbish in (b"", b"{}", b"[]", b'{"now":1,"epochs":{"x":[[1,2]]}}', b'{"now":1,"epochs":{"1":[["a",2]]}}'):
@@ -262,7 +273,52 @@ def test_rubbish_receipts_are_ignored(sender: Sender, collector: Client) -> None
 
 
 def test_it_sleeps_when_there_is_nothing_to_do(sender: Sender, collector: Client) -> None:
-    next_of(collector, sender, "presence")
+    hello(collector, sender)
     sender.append()
     sender.work_until(lambda: sender.link._sent, "it is on its way")
     assert sender.link.due() > time.monotonic() + 1  # one message is out; nothing else to do until it goes again
+
+
+def test_nothing_is_published_until_the_centre_has_said_the_time_and_the_hello_is_repeated(
+    sender: Sender, collector: Client
+) -> None:
+    sender.append()
+    said = [next_of(collector, sender, "presence") for _ in range(2)]
+    assert all(b"online" in each for each in said) and collector.heard.empty()
+    answer(collector, sender.outbox.epoch)
+    assert seqs(next_of(collector, sender, "report")) == [1]
+
+
+@pytest.mark.parametrize("year", [1970, 2039])
+def test_reports_of_a_dead_clock_go_out_with_their_right_times(
+    tmp_path: Path, broker: Mosquitto, collector: Client, year: int
+) -> None:
+    sender = Sender(tmp_path / "outbox", broker.port)
+    wrong = (year - 1970) * 31_557_600
+    clock = sender.link.wallclock = WallClock(lambda: wrong + time.monotonic() % 1000)
+    before = time.time() * 1000
+    for late in (100, 50):  # read so many seconds ago, at most a minute of it on disk
+        sender.outbox.append(clock.now() - late * 1000, clock.uptime() - late, {"cpu": {"usage_active": 1.0}})
+        sender.outbox.spill()
+    sender.outbox.append(clock.now(), clock.uptime(), {"cpu": {"usage_active": 1.0}})
+    hello(collector, sender)
+    found = {}
+    while len(found) < 3:
+        found.update((r.seq, r.t) for r in wire.decode(next_of(collector, sender, "report")).reports)
+    for seq, late in ((1, 100), (2, 50), (3, 0)):
+        assert abs(found[seq] - (before - late * 1000)) < 3000
+    assert abs(clock.now() - time.time() * 1000) < 3000  # and so will the next ones
+    sender.link.close(0)
+    sender.outbox.close()
+    again = Outbox(tmp_path / "outbox", tmp_path / "live")
+    assert [len(seqs) for seqs in again.held().values()] == [3]
+    again.close()
+
+
+def test_a_clock_that_is_nearly_right_is_left_alone(sender: Sender, collector: Client) -> None:
+    sender.link.wallclock = WallClock(lambda: time.time() - 60)
+    t = sender.link.wallclock.now()
+    sender.outbox.append(t, sender.link.wallclock.uptime(), {"cpu": {"usage_active": 1.0}})
+    hello(collector, sender)
+    assert wire.decode(next_of(collector, sender, "report")).reports[0].t == t
+    assert abs(sender.link.wallclock.offset_ms - 60_000) < 3000

@@ -29,7 +29,7 @@ class Registry:
         """Open the database and bring its tables up to date. Raises RegistryDown."""
         try:
             self.engine = create_engine(url)
-        except (SQLAlchemyError, ImportError) as why:  # the message of some of them shows the password
+        except (SQLAlchemyError, ImportError, ValueError) as why:  # the message of some of them shows the password
             reason = "write sqlite:///path or postgresql://user:password@host/name"
             raise RegistryDown(f"registry: its URL names no database that is known here: {reason}") from why
         if self.engine.dialect.name == "sqlite":

@@ -74,7 +74,10 @@ class DuckDB:
         except BaseException as why:
             with contextlib.suppress(duckdb.Error):
                 self._db.rollback()
-            self._received = Received(self.received(), self.lows())  # as it was: nothing of this batch counts as stored
+            try:
+                self._received = Received(self.received(), self.lows())  # as it was: nothing of this batch is stored
+            except duckdb.Error as worse:
+                raise StoreDown(f"{why}; {worse}") from why
             if isinstance(why, duckdb.Error):
                 raise StoreDown(str(why)) from why
             raise
