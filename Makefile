@@ -4,7 +4,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo test check wheels soak clean setup
+.PHONY: help demo test check wheels faults soak clean setup
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
+
+faults: setup tests/debian-packages  ## Break everything, ten times each, and count what is lost: about 12 minutes
+	$(RUN) python tests/whole/faults.py
 
 soak: setup tests/debian-packages  ## What takes longer than `make test` allows
 	$(RUN) pytest -m soak

@@ -127,6 +127,7 @@ class Mosquitto(Program):
             f"user root\nlistener {self.port} 127.0.0.1\nallow_anonymous false\n"
             f"password_file {passwords}\nacl_file {acl}\n"
             "use_username_as_clientid true\nmax_inflight_messages 1000\nmax_queued_messages 0\n"
+            f"max_queued_bytes 200000000\npersistence true\npersistence_location {folder}/\nautosave_interval 60\n"
         )
         path = os.environ["PATH"] + ":/usr/sbin"
         super().__init__(["mosquitto", "-c", str(config)], folder, PATH=path)

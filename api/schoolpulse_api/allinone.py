@@ -43,7 +43,8 @@ LINK_SECONDS = 12 * 3600  # how long a sign-in link waits to be used
 def up(settings: Settings, *, with_demo: bool) -> None:
     """Run a whole centre until interrupted. Raises SettingsError, RegistryDown, StoreDown, OSError at start."""
     _require_free(settings.http_host, settings.http_port, "SP_HTTP_PORT")
-    _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
+    if not settings.broker:
+        _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
     home = settings.home
     home.mkdir(parents=True, exist_ok=True)
     counters, feed = Counters(), Feed()
@@ -71,9 +72,12 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         dead_letters = DeadLetters(home)
 
         shipper = _begin(parts, Shipper(spool, store, dead_letters, counters))
-        door = Door(roster, counters)
-        broker = _begin(parts, Broker(settings.mqtt_host, settings.mqtt_port, door))
-        subscriber = Subscriber(f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}", door.collector_password)
+        if settings.broker:
+            subscriber = Subscriber(settings.broker, settings.broker_password())
+        else:
+            door = Door(roster, counters)
+            _begin(parts, Broker(settings.mqtt_host, settings.mqtt_port, door))
+            subscriber = Subscriber(f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}", door.collector_password)
         subscriber.start()
         parts.callback(subscriber.stop)
         delivery = Delivery(received, roster)
@@ -96,7 +100,7 @@ def up(settings: Settings, *, with_demo: bool) -> None:
             counters.watch(f"schoolpulse_devices_{state}", f"Devices {state}.", partial(_count, presence, state))
 
         def healthy() -> dict[str, bool]:
-            threads = {"broker": broker, "shipper": shipper, "intake": intake, "clock": clock}
+            threads = {"shipper": shipper, "intake": intake, "clock": clock}
             return {name: part.is_alive() for name, part in threads.items()} | {"subscriber": subscriber.connected}
 
         centre = Centre(registry, store, latest, presence, counters, feed, healthy, settings.time_zone)

@@ -25,9 +25,18 @@ class Settings(BaseSettings):
     http_port: int = Field(8080, ge=1, le=65535, description="port of API and console")
     mqtt_host: str = Field("127.0.0.1", description="address the embedded broker listens on")
     mqtt_port: int = Field(1883, ge=1, le=65535, description="port of the embedded broker")
+    broker: str = Field("", description="MQTT broker as mqtt://127.0.0.1:1883; empty: the embedded one")
+    broker_password_file: str = Field("", description="file with the password of the user 'collector' at that broker")
     store: str = Field("", description="where samples stay; empty: duckdb in home")
     registry: str = Field("", description="database of schools and devices; empty: SQLite in home")
     time_zone: str = Field("Asia/Ho_Chi_Minh", description="zone in which people see times")
+
+    def broker_password(self) -> str:
+        """The collector's password at a broker of its own. Raises SettingsError."""
+        try:
+            return Path(self.broker_password_file).read_text(encoding="utf-8").strip()
+        except OSError as why:
+            raise SettingsError(f"broker_password_file {self.broker_password_file!r}: {why.strerror}") from None
 
     @property
     def store_url(self) -> str:

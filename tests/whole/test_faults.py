@@ -1,0 +1,61 @@
+"""The faults of ``make faults``, shortened; and that the comparison would notice what it is there to notice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import ROOT
+
+FAULTS = ROOT / "tests/whole/faults.py"
+
+
+def run(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, FAULTS, *arguments], capture_output=True, text=True, timeout=seconds)
+
+
+@pytest.mark.parametrize(
+    "row", ["kill -9 of all at once", "receipts lost, 3 of 10", "messages doubled, swapped, cut short"]
+)
+def test_a_fault_costs_nothing_and_doubles_nothing(row: str) -> None:
+    ended = run("--strikes", "2", row, seconds=170)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-1] == "faults: 1 rows, 0 lost, 0 twice"
+
+
+MUTATIONS = {  # file, what is there, what takes its place: the table must turn red
+    "receipts are promised before they are kept": (
+        "agent/schoolpulse_agent/link.py",
+        'self._client.publish(wire.up_topic(self.school, self.device, "report"), body, qos=1)',
+        'self._client.publish(wire.up_topic(self.school, self.device, "report"), body, qos=1)\n'
+        "            self.outbox.receipt({epoch: taken})",
+    ),
+    "nobody remembers what has arrived": (
+        "collector/schoolpulse_collector/received.py",
+        "return ranges is not None and seq in ranges",
+        "return False",
+    ),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_product_that_breaks_its_promise_turns_the_table_red(name: str, tmp_path: Path) -> None:
+    where, right, wrong = MUTATIONS[name]
+    subprocess.run(["git", "clone", "-q", ROOT, tmp_path / "copy"], check=True)
+    source = tmp_path / "copy" / where
+    assert right in source.read_text()
+    source.write_text(source.read_text().replace(right, wrong))
+    paths = ":".join(str(tmp_path / "copy" / part) for part in ("agent", "collector", "dashboards", "api"))
+    row = "kill -9 of all at once" if "remember" not in name else "receipts lost, 3 of 10"
+    ended = subprocess.run(
+        [sys.executable, tmp_path / "copy/tests/whole/faults.py", "--strikes", "4", row],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={"PYTHONPATH": paths, "PATH": "/usr/bin:/bin:/usr/sbin"},
+    )
+    assert ended.returncode != 0, ended.stdout
