@@ -4,13 +4,16 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo test check wheels faults soak clean setup
+.PHONY: help demo link test check wheels faults soak clean setup
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: setup-run  ## Set up and run the whole thing with this machine's own agent; Ctrl-C stops it
 	@exec .venv/bin/schoolpulse up --demo
+
+link:  ## A new one-time sign-in link for the demo
+	@SP_HOME=$${SP_HOME:-.demo} .venv/bin/schoolpulse link
 
 test: setup tests/debian-packages  ## Set up and run all tests (root: installs the Debian packages they need)
 	$(RUN) pytest

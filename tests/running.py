@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -36,6 +37,17 @@ def wait_until(true: Callable[[], Any], seconds: float, what: str) -> Any:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+_alive: set[Program] = set()
+
+
+@atexit.register
+def end_all() -> None:
+    """Whatever a failed test left running ends with the tests."""
+    for program in _alive:
+        if program.process.poll() is None:
+            program.process.kill()
+
+
 class Program:
     """One process and what it printed."""
 
@@ -45,6 +57,7 @@ class Program:
         self._before = self.log.stat().st_size if self.log.exists() else 0  # what earlier starts printed
         self._command, self._folder, self._environment = command, folder, {**os.environ, **environment}
         self.start()
+        _alive.add(self)
 
     def start(self) -> None:
         """Start it, or start it again."""

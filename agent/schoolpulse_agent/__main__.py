@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file or pipe gets UTF-8; a terminal what it can show
-            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)
     path = args.config or (DEFAULT if DEFAULT.exists() else None)
     try:
         loaded = settings.load(path)
@@ -50,10 +50,7 @@ def run(loaded: settings.Settings) -> int:
     """Report until stopped by SIGTERM or Ctrl-C."""
     from schoolpulse_agent import agent
 
-    if not (loaded.device.id and loaded.device.school and loaded.secret()):
-        raise settings.SettingsError(
-            "this machine is not enrolled: [device] needs id, school and secret or secret_file"
-        )
+    _require_enrolment(loaded)
     stop = agent.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -95,6 +92,8 @@ def check(loaded: settings.Settings) -> int:
     from schoolpulse_agent.outbox import Outbox
     from schoolpulse_agent.wallclock import WallClock
 
+    _require_enrolment(loaded)
+    loaded.ca_file()
     print(f"✓ settings: {len(loaded.probes)} probes, a report every {loaded.reports.interval:g} s")
     failed = [key for key, fields in _read(loaded).items() if key.startswith("probe,") and not fields["up"]]
     print(f"✗ probes that failed: {', '.join(failed)}" if failed else "✓ probes: all work")
@@ -121,6 +120,13 @@ def check(loaded: settings.Settings) -> int:
     else:
         print(f"✗ broker {loaded.broker.url}: connected, but the collector did not answer in 10 s; is it running?")
     return 0 if link.receipts and not failed else 1
+
+
+def _require_enrolment(loaded: settings.Settings) -> None:
+    if not (loaded.device.id and loaded.device.school and loaded.secret()):
+        raise settings.SettingsError(
+            "this machine is not enrolled: [device] needs id, school and secret or secret_file"
+        )
 
 
 def _read(loaded: settings.Settings) -> Groups:

@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from schoolpulse_api import __version__, settings
 from schoolpulse_collector.registry import Registry, RegistryDown
 from schoolpulse_collector.store import StoreDown
@@ -27,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return int(args.command(args, found))
     except KeyboardInterrupt:
         return 0
-    except (settings.SettingsError, RegistryDown, StoreDown, OSError, ValueError) as why:
-        print(f"schoolpulse: {why}", file=sys.stderr)
+    except (settings.SettingsError, RegistryDown, StoreDown, OSError, ValueError, SQLAlchemyError) as why:
+        print(f"schoolpulse: {getattr(why, 'orig', None) or why}", file=sys.stderr)
         return 2 if isinstance(why, settings.SettingsError) else 1
 
 
@@ -38,7 +40,7 @@ def up(args: argparse.Namespace, found: settings.Settings) -> int:
 
     try:
         allinone.up(found, with_demo=args.demo)
-    finally:
+    except KeyboardInterrupt:
         print("  Đã dừng · stopped.", flush=True)
     return 0
 
@@ -47,6 +49,8 @@ def link(args: argparse.Namespace, found: settings.Settings) -> int:
     """Print a new one-time sign-in link."""
     from schoolpulse_api import allinone
 
+    if not (found.home / allinone.ADDRESS).exists():
+        raise settings.SettingsError(f"no centre has run in {found.home}: name its folder with --home or SP_HOME")
     registry = Registry(found.registry_url)
     print(allinone.sign_in_link(found, registry))
     registry.close()
@@ -62,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (up, link):
         text = (command.__doc__ or "").strip()
         made = commands.add_parser(command.__name__, help=text, description=text)
+        made.add_argument("--home", type=Path, metavar="FOLDER", default=argparse.SUPPRESS, help="as above")
         made.set_defaults(command=command)
         if command is up:
             text = "with this machine's own agent and a simulated lab of 40 PCs, in .demo unless --home or SP_HOME"

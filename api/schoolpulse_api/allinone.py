@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -37,18 +39,18 @@ from schoolpulse_collector.spool import Spool
 from schoolpulse_collector.store import open_store
 from schoolpulse_collector.subscriber import Subscriber
 
+ADDRESS = "address"  # file in home: where the centre that runs there, or ran last, listens
 LINK_SECONDS = 12 * 3600  # how long a sign-in link waits to be used
 
 
 def up(settings: Settings, *, with_demo: bool) -> None:
     """Run a whole centre until interrupted. Raises SettingsError, RegistryDown, StoreDown, OSError at start."""
-    _require_free(settings.http_host, settings.http_port, "SP_HTTP_PORT")
-    if not settings.broker:
-        _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
+    _check_ports(settings)
     home = settings.home
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is measured and who may sign in is nobody else's
     counters, feed = Counters(), Feed()
     with ExitStack() as parts:
+        parts.enter_context(_alone(home))
         registry = Registry(settings.registry_url)
         parts.callback(registry.close)
         members = demo.fill(registry) if with_demo else []
@@ -60,12 +62,7 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         parts.callback(spool.close)
         received = Received(store.received(), store.lows())
         latest = Latest(store.latest())
-        for lines, _ in spool.read(spool.start()):  # accepted before the last stop, perhaps not stored yet
-            for line in lines:
-                late = record.decode(line)
-                received.add(late.device, late.epoch, late.seq)
-                received.held_from(late.device, late.epoch, late.low)
-                latest.update(late)
+        _take_up(spool, received, latest)
         presence = Presence()
         presence.listeners.append(feed.on_presence)
         presence.expect([device.id for device in registry.devices(limit=1_000_000) if device.status == "active"])
@@ -89,15 +86,7 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         if members:
             _begin(parts, Agents(demo.agents(members, settings)))
 
-        counters.watch("schoolpulse_intake_waiting", "Messages read but not judged yet.", subscriber.inbox.qsize)
-        counters.watch(
-            "schoolpulse_spool_bytes", "Bytes in the spool not stored yet.", lambda: spool.bytes_after(shipper.place)
-        )
-        counters.watch(
-            "schoolpulse_spool_damaged", "Blocks of the spool that could not be read.", lambda: spool.damaged
-        )
-        for state in STATES:
-            counters.watch(f"schoolpulse_devices_{state}", f"Devices {state}.", partial(_count, presence, state))
+        _watch(counters, subscriber, spool, shipper, presence)
 
         def healthy() -> dict[str, bool]:
             threads = {"shipper": shipper, "intake": intake, "clock": clock}
@@ -127,7 +116,8 @@ class Agents(threading.Thread):
 def sign_in_link(settings: Settings, registry: Registry) -> str:
     """A link that signs its first user in."""
     token = registry.issue_token("sign_in", "sign-in link", LINK_SECONDS)
-    return f"http://{settings.http_host}:{settings.http_port}/sign-in?token={token}"
+    address = settings.home / ADDRESS
+    return f"{address.read_text().strip()}/sign-in?token={token}"
 
 
 Part = TypeVar("Part", Shipper, Broker, Intake, Clock, Agents)
@@ -140,8 +130,52 @@ def _begin(parts: ExitStack, part: Part) -> Part:
     return part
 
 
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """One centre in one folder: a lock that ends with the process, however that ends."""
+    with (home / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise SettingsError(f"SchoolPulse runs in {home} already (process {lock.read().strip()})") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
 def _count(presence: Presence, state: str) -> float:
     return presence.count()[state]
+
+
+def _check_ports(settings: Settings) -> None:
+    if settings.http_port == settings.mqtt_port and not settings.broker:
+        raise SettingsError(f"SP_HTTP_PORT and SP_MQTT_PORT are both {settings.http_port}: give them different ports")
+    _require_free(settings.http_host, settings.http_port, "SP_HTTP_PORT")
+    if not settings.broker:
+        _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
+
+
+def _take_up(spool: Spool, received: Received, latest: Latest) -> None:
+    """What was accepted before the last stop and is perhaps not stored yet."""
+    for lines, _ in spool.read(spool.start()):
+        for line in lines:
+            late = record.decode(line)
+            received.add(late.device, late.epoch, late.seq)
+            received.held_from(late.device, late.epoch, late.low)
+            latest.update(late)
+
+
+def _watch(counters: Counters, subscriber: Subscriber, spool: Spool, shipper: Shipper, presence: Presence) -> None:
+    """Gauges for ``/metrics``: what waits where, and who is there."""
+    counters.watch("schoolpulse_intake_waiting", "Messages read but not judged yet.", subscriber.inbox.qsize)
+    counters.watch(
+        "schoolpulse_spool_bytes", "Bytes in the spool not stored yet.", lambda: spool.bytes_after(shipper.place)
+    )
+    counters.watch("schoolpulse_spool_damaged", "Blocks of the spool that could not be read.", lambda: spool.damaged)
+    for state in STATES:
+        counters.watch(f"schoolpulse_devices_{state}", f"Devices {state}.", partial(_count, presence, state))
 
 
 def _require_free(host: str, port: int, variable: str) -> None:
@@ -160,6 +194,7 @@ def _require_free(host: str, port: int, variable: str) -> None:
 
 def _serve(app: object, settings: Settings, registry: Registry) -> None:
     token_file = _script_token(settings.home, registry)
+    (settings.home / ADDRESS).write_text(f"http://{settings.http_host}:{settings.http_port}\n")
     link = sign_in_link(settings, registry)
 
     class Server(uvicorn.Server):
@@ -185,7 +220,10 @@ def _serve(app: object, settings: Settings, registry: Registry) -> None:
         server_header=False,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    Server(config).run()
+    try:
+        Server(config).run()
+    finally:
+        print("  Đang dừng · stopping ...", flush=True)
 
 
 def _script_token(home: Path, registry: Registry) -> Path:

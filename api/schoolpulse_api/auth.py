@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from schoolpulse_api.text import language, text
+from schoolpulse_api.text import LANGUAGES, language, text
 from schoolpulse_collector.registry import Registry
 
 COOKIE = "sp_session"
@@ -65,8 +65,11 @@ def _refusal(request: Request) -> Response:
 
 
 def _page(request: Request, status: int, key: str) -> Response:
-    lang = language(request)
     style = "font:18px/1.6 system-ui;max-width:36rem;margin:15vh auto;padding:0 1rem"
-    body = f"<h1>{text('product', lang)}</h1><p>{text(key, lang)}</p><pre>schoolpulse link</pre>"
-    head = f'<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>SchoolPulse</title>'
+    first = language(request)
+    both = "".join(
+        f'<p lang="{lang}">{text(key, lang)}</p>' for lang in sorted(LANGUAGES, key=lambda lang: lang != first)
+    )
+    body = f"<h1>{text('product', first)}</h1>{both}<pre>make link\nschoolpulse link --home FOLDER</pre>"
+    head = f'<!doctype html><html lang="{first}"><meta charset="utf-8"><title>SchoolPulse</title>'
     return HTMLResponse(f'{head}<body style="{style}">{body}', status)

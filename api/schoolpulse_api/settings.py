@@ -64,6 +64,11 @@ class Settings(BaseSettings):
 
 def load(**given: Any) -> Settings:
     """Read the settings; ``given`` goes over all else. Raises SettingsError."""
+    known = [f"SP_{name}".upper() for name in Settings.model_fields] + ["SP_CONFIG"]
+    for name in os.environ:
+        if name.startswith("SP_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise SettingsError(f"unknown setting {name}" + (f": did you mean {near[0]}?" if near else ""))
     named = os.environ.get("SP_CONFIG")
     if named and not Path(named).is_file():
         raise SettingsError(f"SP_CONFIG={named}: there is no such file")

@@ -10,8 +10,8 @@ COOKIE = "sp_language"
 TEXTS = {
     "product": ("Nhịp trường", "SchoolPulse"),
     "link_spent": (
-        "Liên kết đăng nhập này đã được dùng hoặc đã hết hạn. Hãy tạo liên kết mới trên máy chủ bằng lệnh:",
-        "This sign-in link was used before or has expired. Make a new one on the server with:",
+        "Liên kết đăng nhập này đã được dùng hoặc đã hết hạn. Hãy tạo liên kết mới trên máy chủ bằng một trong hai lệnh:",
+        "This sign-in link was used before or has expired. Make a new one on the server with one of these:",
     ),
     "sign_in_first": (
         "Hãy đăng nhập bằng liên kết dùng một lần mà máy chủ đã in ra khi khởi động. Để tạo liên kết mới, chạy trên máy chủ:",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from math import isfinite
 from pathlib import Path
 
+import psutil
 import pytest
+from psutil._ntuples import sdiskpart
 
 from schoolpulse_agent import probe, probes, wire
 from schoolpulse_agent.probe import Metric, Reading
@@ -58,8 +61,8 @@ def test_what_every_machine_has_is_read_as_one_place(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", probe.names())
-def test_a_probe_is_read_for_each_report_unless_told_otherwise(name: str) -> None:
-    assert probe.probe_class(name)().every == 0.0
+def test_how_often_a_probe_is_read_is_one_of_its_settings(name: str) -> None:
+    assert probe.probe_class(name)().every >= 0.0
     assert probe.probe_class(name)(every=300.0).every == 300.0
 
 
@@ -215,3 +218,13 @@ def test_the_machine_has_been_on_for_a_while_and_has_processors() -> None:
     found = fields("system")
     assert found["uptime"] > 0
     assert found["n_cpus"] >= 1
+
+
+def test_a_disk_under_a_persons_name_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = ("/media/nguyen.van.an/USB", "/run/media/an/USB", "/home/an", "/Users/an", "/Volumes/An")
+    parts = [sdiskpart(f"/dev/sd{n}", path, "ext4", "rw") for n, path in enumerate((*named, "/", "/home"))]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: parts)
+    usage = psutil.disk_usage("/")
+    monkeypatch.setattr(psutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(os, "statvfs", lambda _, real=os.statvfs: real("/"))
+    assert [each.tags["path"] for each in probe.probe_class("disk")().read()] == ["/", "/home"]

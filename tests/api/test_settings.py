@@ -52,3 +52,9 @@ def test_store_and_registry_lie_in_home_unless_named(folder: Path) -> None:
     found = load(home=folder / "x")
     assert found.store_url == f"duckdb://{folder}/x/samples.duckdb"
     assert found.registry_url == f"sqlite:///{folder}/x/registry.sqlite"
+
+
+def test_an_unknown_variable_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SP_HTP_PORT", "1")
+    with pytest.raises(SettingsError, match="SP_HTTP_PORT"):
+        load()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from schoolpulse_api.console.charts import broken
 from schoolpulse_api.text import number, span
 
 
@@ -24,3 +25,9 @@ def test_numbers_have_each_languages_signs(lang: str, shown: str) -> None:
 )
 def test_spans_show_their_two_largest_units(seconds: int, shown: str) -> None:
     assert span(seconds, "vi") == shown
+
+
+def test_a_line_is_broken_where_reports_are_missing() -> None:
+    points = [(0, 1.0), (10, 2.0), (20, 3.0), (95, 4.0), (105, 5.0)]
+    assert broken(points, 30) == [(0, 1.0), (10, 2.0), (20, 3.0), (21, None), (95, 4.0), (105, 5.0)]
+    assert broken([], 30) == []

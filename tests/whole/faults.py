@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -28,10 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from proxy import Proxy
 from running import Mosquitto, Program, free_port, wait_until
 
+from schoolpulse_agent.outbox import BLOCK
 from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.registry.model import Room, School
 
 SENDERS = 40
+COLUMNS = (("sent", 8), ("stored", 8), ("lost", 6), ("twice", 7), ("wrong", 7), ("dead", 6), ("counted", 9), ("s", 6))
 CATCH_UP = 90.0  # seconds the senders may need to come to rest
 
 
@@ -117,7 +119,7 @@ class City:
         wait_until(lambda: self.senders.process.poll() is not None, CATCH_UP, "the senders came to rest")
         said = json.loads(self.senders.printed().splitlines()[-1])
         assert said["drained"], said
-        self.given_up += said["dropped"] + said["damaged"]
+        self.given_up += said["dropped"] + BLOCK * said["damaged"]
         took = time.monotonic() - start
         assert self.centre.stop(seconds=40) == 0, self.centre.printed()[-3000:]
         return took
@@ -148,8 +150,9 @@ def compare(city: City, row: Row) -> None:
     row.sent, row.stored = len(sent) - len(unpromised), len(count)
     row.twice = sum(times - 1 for times in count.values())
     row.wrong = sum(values.get((d, t)) != sent.get((d, e, s)) for d, e, s, t in reports if (d, e, s) in sent)
-    row.counted = city.given_up
-    row.lost = max(0, len(missing) - len(unpromised) - row.counted)
+    given_up = len(missing) - len(unpromised)
+    row.counted = min(given_up, city.given_up)  # a damaged block is counted as one, and holds up to BLOCK reports
+    row.lost = given_up - row.counted
     letters = city.home / "dead-letters.jsonl"
     row.dead = len(letters.read_text().splitlines()) if letters.exists() else 0
 
@@ -205,7 +208,8 @@ def damage_segments(city: City) -> None:
     city.proxy.cut()
     time.sleep(1)
     city.senders.stop()  # all goes to disk
-    city.given_up += sum(json.loads(city.senders.printed().splitlines()[-1])[name] for name in ("dropped", "damaged"))
+    said = json.loads(city.senders.printed().splitlines()[-1])
+    city.given_up += said["dropped"] + BLOCK * said["damaged"]
     path = city.chance.choice(sorted((city.folder / "outboxes").glob("d*/*.seg")))
     data = bytearray(path.read_bytes())
     at = city.chance.randrange(len(data))
@@ -267,7 +271,8 @@ def main() -> int:
     lost = twice = 0
     for name in names:
         row = strike(name, args.strikes, args.seed)
-        cells = f"{row.sent:8}{row.stored:8}{row.lost:6}{row.twice:7}{row.wrong:7}{row.dead:6}{row.counted:9}{row.seconds:6.1f}"
+        values = (*astuple(row)[1:-1], round(row.seconds, 1))
+        cells = "".join(f"{value:>{width}}" for value, (_, width) in zip(values, COLUMNS, strict=True))
         print(f"{row.fault:38}{cells}", flush=True)
         lost, twice, bad = lost + row.lost, twice + row.twice, bad + row.wrong + (row.sent < 300)
     print(f"faults: {len(names)} rows, {lost} lost, {twice} twice")

@@ -58,4 +58,6 @@ def test_a_product_that_breaks_its_promise_turns_the_table_red(name: str, tmp_pa
         timeout=500,
         env={"PYTHONPATH": paths, "PATH": "/usr/bin:/bin:/usr/sbin"},
     )
-    assert ended.returncode != 0, ended.stdout
+    last = ended.stdout.splitlines()[-1]
+    assert last.startswith("faults: 1 rows") and last != "faults: 1 rows, 0 lost, 0 twice", ended.stdout + ended.stderr
+    assert ended.returncode == 1

@@ -156,6 +156,24 @@ def test_a_port_that_is_taken_is_named_with_what_to_set(demo: Demo, tmp_path: Pa
         assert variable in ended.stderr and str(port) in ended.stderr and "Traceback" not in ended.stderr
 
 
+def test_a_second_centre_in_the_same_folder_is_refused_and_says_who_is_there(demo: Demo) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "schoolpulse_api", "up"],
+        env={"SP_HOME": str(demo.home), "SP_HTTP_PORT": "18098", "SP_MQTT_PORT": "18097", "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 2 and f"process {demo.process.pid}" in ended.stderr
+    assert "stopped" not in ended.stdout  # nothing had been started
+
+
+def test_a_link_for_a_folder_without_a_centre_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "schoolpulse_api", "link", "--home", str(tmp_path)]
+    ended = subprocess.run(command, env={"PATH": "/usr/bin"}, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2 and "no centre" in ended.stderr and str(tmp_path) in ended.stderr
+
+
 def test_ctrl_c_stops_cleanly_and_a_new_start_goes_on_with_the_same_data(tmp_path: Path) -> None:
     first = Demo(tmp_path).ready()
     with first.client() as client:

@@ -22,6 +22,8 @@ METRICS = {
 }
 # Local types only: asking a network or FUSE mount whose server is gone blocks for ever.
 LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "ntfs3", "f2fs", "zfs", "apfs", "hfs")
+# Places where systems mount what people plug in, under a person's name: nobody's name may leave the machine.
+PERSONAL = ("/media/", "/run/media/", "/home/", "/Users/", "/Volumes/")
 
 
 def inodes(total: int, free: int) -> dict[str, float]:
@@ -39,7 +41,7 @@ def inodes(total: int, free: int) -> dict[str, float]:
 
 @dataclass
 class Probe:
-    """Every local disk, once; ``types``: file systems that count as local."""
+    """Every local disk, once, but for those under a person's name; ``types``: file systems that count as local."""
 
     every: float = 0.0
     types: tuple[str, ...] = LOCAL
@@ -48,7 +50,9 @@ class Probe:
         """Yield one reading a disk, with tags ``path`` and ``fstype``."""
         seen = set()
         for part in psutil.disk_partitions(all=False):
-            if part.fstype.lower() not in self.types or part.device in seen:
+            if part.fstype.lower() not in self.types or part.mountpoint.startswith(PERSONAL):
+                continue
+            if part.device in seen:
                 continue  # a bind mount shows the same disk again
             seen.add(part.device)
             try:

@@ -8,9 +8,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schoolpulse_api.text import text
-from schoolpulse_collector.series import Series
+from schoolpulse_collector.series import Row, Series
 from schoolpulse_collector.store import Store
 
+FEW = 10  # points; a line of so few shows each, or a single one could not be seen
 POINTS = 180  # in one line, about
 
 
@@ -73,7 +74,7 @@ def options(chart: Chart, lang: str) -> dict[str, Any]:
         "xAxis": {"type": "time", "axisLabel": {"color": "#7a8aa0", "hideOverlap": True}},
         "yAxis": {
             "type": "value",
-            "axisLabel": {"color": "#7a8aa0"},
+            "axisLabel": {"color": "#7a8aa0", ":formatter": f"value => value.toLocaleString('{lang}')"},
             "min": 0,
             "max": chart.top,
             "splitLine": {"lineStyle": {"opacity": 0.25}},
@@ -88,16 +89,33 @@ def local(seconds: int, zone: str) -> int:
     return int((seconds + ahead.total_seconds()) * 1000)
 
 
-def read(store: Store, chart: Chart, device: str, start: int, stop: int, lang: str, zone: str) -> list[dict[str, Any]]:
-    """The chart's lines in [start, stop), unix seconds, their times as ``local`` gives them. Raises StoreDown."""
+def read(
+    store: Store, chart: Chart, device: str, start: int, stop: int, interval: float, lang: str, zone: str
+) -> list[dict[str, Any]]:
+    """The chart's lines in [start, stop), unix seconds, their times as ``local`` gives them. Raises StoreDown.
+
+    ``interval``: seconds between the device's reports. Where three of them are missing the line is broken.
+    """
     every = max(10, (stop - start) // POINTS)
     found: list[dict[str, Any]] = []
     for line in chart.lines:
         by = (line.by,) if line.by else ()
         asked = Series(line.measurement, line.field, start, stop, (("device", "=", device),), by, every, line.aggregate)
-        points: dict[str, list[tuple[int, float]]] = {}
+        lines: dict[str, list[Row]] = {}
         for row in store.query(asked).rows:
-            name = row.tags[0] if row.tags else text(line.name, lang)
-            points.setdefault(name, []).append((local(row.t, zone), round(row.value * line.factor, 2)))
-        found += [{"type": "line", "name": name, "data": data, "showSymbol": False} for name, data in points.items()]
+            lines.setdefault(row.tags[0] if row.tags else text(line.name, lang), []).append(row)
+        for name, rows in lines.items():
+            data = broken([(row.t, round(row.value * line.factor, 2)) for row in rows], max(2 * every, 3 * interval))
+            points = [(local(t, zone), value) for t, value in data]
+            found.append({"type": "line", "name": name, "data": points, "showSymbol": len(points) < FEW})
+    return found
+
+
+def broken(points: list[tuple[int, float]], longest: float) -> list[tuple[int, float | None]]:
+    """The points, with an empty one in each gap of more than ``longest`` seconds, so that no line is drawn over it."""
+    found: list[tuple[int, float | None]] = []
+    for t, value in points:
+        if found and t - found[-1][0] > longest:
+            found.append((found[-1][0] + 1, None))
+        found.append((t, value))
     return found

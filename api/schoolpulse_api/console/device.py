@@ -36,7 +36,7 @@ def attach(centre: Centre) -> None:
             ui.label(text("no_device", lang)).classes("card")
             return
         frame.head(request, lang, device.name, back="/")
-        with ui.row().classes("card w-full items-center gap-6"):
+        with ui.row().classes("card w-full items-center gap-x-6 gap-y-1"):
             state, seen = ui.label().classes("font-semibold"), ui.label().classes("dim number")
             ui.label(kind_text(device.kind, lang)).classes("dim")
             ui.label(device.id).classes("dim font-mono text-sm")
@@ -85,12 +85,12 @@ def _charts(centre: Centre, device_id: str, lang: str) -> None:
                 drawn.append((chart, ui.echart(charts.options(chart, lang)).classes("chart").style("height: 15rem")))
 
     async def redraw() -> None:
-        stop = int(time.time()) + 1
+        stop, interval = int(time.time()) + 1, centre.presence.of(device_id).interval
         try:
             for chart, shown in drawn:
                 options: dict[str, Any] = shown.options
                 options["series"] = await run.io_bound(
-                    charts.read, centre.store, chart, device_id, stop - length["seconds"], stop, lang, zone
+                    charts.read, centre.store, chart, device_id, stop - length["seconds"], stop, interval, lang, zone
                 )
                 start = charts.local(stop - length["seconds"], zone)
                 options["xAxis"].update(min=start, max=charts.local(stop, zone))
