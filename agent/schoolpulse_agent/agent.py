@@ -6,6 +6,8 @@ The same loop runs one real agent or a lab of simulated ones.
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import select
 import socket
 import time
@@ -17,9 +19,13 @@ from typing import Any, Callable
 from schoolpulse_agent.cycle import Cycle
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
-from schoolpulse_agent.settings import Settings
+from schoolpulse_agent.settings import Settings, SettingsError
 from schoolpulse_agent.wallclock import WallClock
 from schoolpulse_agent.wire import Groups
+
+log = logging.getLogger(__name__)
+
+TROUBLE = 5.0  # seconds that a sender rests after an unexpected error
 
 
 class Stop:
@@ -46,6 +52,7 @@ class Agent:
 
     def __init__(self, read: Callable[[], Groups], outbox: Outbox, link: Link, interval: float) -> None:
         self.wallclock = link.wallclock
+        self._paused = 0.0
         self.read, self.outbox, self.link, self.interval = read, outbox, link, interval
         # The same device always reports at the same point of its interval, and a city's devices spread over it.
         phase = zlib.crc32(link.device.encode()) / 2**32 * interval
@@ -53,11 +60,17 @@ class Agent:
 
     def due(self) -> float:
         """When ``work`` must be called next at the latest (monotonic seconds)."""
-        return min(self._due, self.link.due())
+        return max(self._paused, min(self._due, self.link.due()))
+
+    def pause(self, seconds: float) -> None:
+        """Do nothing for so long."""
+        self._paused = time.monotonic() + seconds
 
     def work(self) -> None:
         """Do whatever is due now."""
         now = time.monotonic()
+        if now < self._paused:
+            return
         if now >= self._due:
             self._due += self.interval * (1 + (now - self._due) // self.interval)  # after a sleep: one, no burst
             self.sample()
@@ -86,10 +99,26 @@ class Agent:
 
 def build(settings: Settings) -> Agent:
     """The agent that these settings describe. Raises SettingsError and OSError (its folder can't be used)."""
+    _require_alone(Path(settings.reports.folder))
     cycle = Cycle(settings.probes)
     cycle.prime()
     outbox = Outbox(Path(settings.reports.folder), keep_bytes=int(settings.reports.keep_mb * 2**20))
     return Agent(cycle.read, outbox, Link(settings, outbox, WallClock()), settings.reports.interval)
+
+
+def _require_alone(folder: Path) -> None:
+    """Two agents in one folder would delete each other's reports. The lock ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: the service manager runs one
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the descriptor stays open as long as the process lives
+    except OSError:
+        os.close(lock)
+        raise SettingsError(f"another agent uses reports.folder {folder}: end it or name another") from None
 
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
@@ -97,7 +126,11 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
     try:
         while not stop.is_set:
             for agent in agents:
-                agent.work()
+                try:
+                    agent.work()
+                except Exception:  # one sender's trouble must not end the others
+                    log.exception("%s: trying again in %g s", agent.link.device, TROUBLE)
+                    agent.pause(TROUBLE)
             timeout = min(agent.due() for agent in agents) - time.monotonic()
             readers: list[Any] = [stop]
             writers: list[Any] = []

@@ -30,6 +30,8 @@ WINDOW = 3  # messages published and not yet receipted
 AGAIN_MAX = 1800.0  # seconds: an unreceipted message goes again after 2 intervals, doubling up to this
 CONNECT_WAIT_MAX = 300.0
 KEEPALIVE = 60
+CONNACK = 10.0  # seconds a broker has to answer
+UNREADABLE = 60.0  # seconds until a backlog that can't be read is tried again
 SIZE = wire.MAX_BYTES - 1024  # of the records in one message, before zipping
 
 
@@ -61,7 +63,8 @@ class Link:
         self._client: mqtt.Client | None = None
         self._session = ""
         self._sent: list[Sent] = []
-        self._connect_at = 0.0
+        self._connect_at = self._connack_by = 0.0
+        self._unreadable: dict[int, float] = {}  # epoch -> until when its backlog is left alone
         self._connect_wait = 1.0
         self._replay_at = 0.0
         self._hello_again = self._hello_wait = 0.0
@@ -79,7 +82,9 @@ class Link:
         """When ``work`` has something to do even if the socket stays silent (monotonic seconds)."""
         if self.socket() is None:
             return self._connect_at
-        if self.connected and not self.wallclock.settled:
+        if not self.connected:
+            return self._connack_by
+        if not self.wallclock.settled:
             return self._hello_again
         times = [sent.again for sent in self._sent] + [self._clock() + KEEPALIVE / 2]
         if self.connected and len(self._sent) < WINDOW and self._unsent()[1]:
@@ -95,6 +100,10 @@ class Link:
             self._connect()
         client = self._client
         if client is None:
+            return
+        if not self.connected and self._clock() > self._connack_by:  # a port that accepts and says nothing
+            client.disconnect()
+            self._client = None
             return
         client.loop_read()
         if client.socket() is not None:
@@ -148,7 +157,7 @@ class Link:
                 log.warning("no connection to %s: %s; trying again", broker.url, why)
             self.refused, self._client = str(why), None
             return
-        self._client = client
+        self._client, self._connack_by = client, self._clock() + CONNACK
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
@@ -174,6 +183,8 @@ class Link:
         self._connect_at = self._clock() + self._connect_wait * random.random()
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic != wire.down_topic(self.device, "receipt"):
+            return
         try:
             receipt = wire.decode_receipt(bytes(message.payload))
         except wire.BadReport as why:
@@ -215,8 +226,9 @@ class Link:
                 return
             epoch, wanted = found
             seqs = self._send(epoch, wanted)
-            if not seqs:  # its block can't be read; the next call finds another
-                return
+            if not seqs:
+                self._unreadable[epoch] = now + UNREADABLE
+                continue
             wait = 2 * self.settings.reports.interval
             self._sent.append(Sent(epoch, seqs, wait, now + wait))
 
@@ -240,7 +252,9 @@ class Link:
         live.discard(1, self._live_from - 1)
         if self.outbox.epoch in held:
             held[self.outbox.epoch].discard(self._live_from, wire.TOP)
-        return live, {epoch: seqs for epoch, seqs in held.items() if seqs}
+        now = self._clock()
+        backlog = {epoch: seqs for epoch, seqs in held.items() if seqs and self._unreadable.get(epoch, 0.0) <= now}
+        return (live if self._unreadable.get(self.outbox.epoch, 0.0) <= now else Ranges()), backlog
 
     def _still_held(self, sent: Sent) -> bool:
         held = self.outbox.held().get(sent.epoch, Ranges())

@@ -28,6 +28,7 @@ SPILL_AFTER = 60.0  # seconds without a receipt until a report goes to disk ...
 BLOCK_WAIT = 600.0  # ... but a block that is not full waits up to so long: 3.5 kB written a report instead of 30 kB
 BLOCK = 10  # records compressed together on disk
 SEGMENT_BYTES = 256 * 1024
+LIVE_BYTES = 512 * 1024  # of tmpfs, then it is written anew with what is still held
 RING = 600  # records kept in memory alone when neither tmpfs nor disk takes them
 
 
@@ -54,6 +55,7 @@ class Outbox:
         self._live_folder = live_folder or _tmpfs(folder)
         self._live_folder.mkdir(parents=True, exist_ok=True)
         self._live_fd: int | None = None
+        self._live_bytes = 0
         self._unsafe = False  # whether the last report is in memory alone
         self._segments = self._find_segments()
         self._find_live()
@@ -67,8 +69,12 @@ class Outbox:
         try:
             if self._live_fd is None:
                 self._live_fd = os.open(self._live_path(self.epoch), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            segment.write(self._live_fd, segment.pack({self._seq: record}, level=1))
+            block = segment.pack({self._seq: record}, level=1)
+            segment.write(self._live_fd, block)
+            self._live_bytes += len(block)
             self._unsafe = False
+            if self._live_bytes > LIVE_BYTES:  # what was receipted still takes room in it
+                self._rewrite_live(self.epoch)
         except OSError as why:
             if not self._unsafe:  # once, not at every report
                 log.warning("%s: %s; reports are kept in memory", self._live_folder, why.strerror)
@@ -213,7 +219,7 @@ class Outbox:
             fresh.replace(path)
             if epoch == self.epoch and self._live_fd is not None:
                 os.close(self._live_fd)
-                self._live_fd = None
+                self._live_fd, self._live_bytes = None, 0
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest segment, counted. False if there is none."""
@@ -236,6 +242,7 @@ class Outbox:
         with contextlib.suppress(OSError):
             if epoch == self.epoch and self._live_fd is not None:
                 os.ftruncate(self._live_fd, 0)
+                self._live_bytes = 0
             else:
                 self._live_path(epoch).unlink()
 
@@ -245,7 +252,11 @@ class Outbox:
     def _find_segments(self) -> list[Segment]:
         found = []
         for path in sorted(self.folder.glob("*.seg")):
-            opened = Segment.open(path)
+            try:
+                opened = Segment.open(path)
+            except OSError as why:  # it stays; another start may read it
+                log.error("%s can't be read: %s", path, why.strerror)
+                continue
             if opened is None:
                 continue
             part, bad = opened

@@ -8,12 +8,14 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import uvicorn
 
 from schoolpulse_agent import agent
@@ -63,6 +65,7 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         received = Received(store.received(), store.lows())
         latest = Latest(store.latest())
         _take_up(spool, received, latest)
+        _require_clock(latest)
         presence = Presence()
         presence.listeners.append(feed.on_presence)
         presence.expect([device.id for device in registry.devices(limit=1_000_000) if device.status == "active"])
@@ -83,14 +86,14 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         intake.listeners += [latest.update, feed.on_record]
         _begin(parts, intake)
         clock = _begin(parts, Clock(presence, subscriber))
-        if members:
-            _begin(parts, Agents(demo.agents(members, settings)))
+        agents = _begin(parts, Agents(demo.agents(members, settings))) if members else None
 
         _watch(counters, subscriber, spool, shipper, presence)
 
         def healthy() -> dict[str, bool]:
-            threads = {"shipper": shipper, "intake": intake, "clock": clock}
-            return {name: part.is_alive() for name, part in threads.items()} | {"subscriber": subscriber.connected}
+            threads = {"shipper": shipper, "intake": intake, "clock": clock, "agents": agents}
+            alive = {name: part.is_alive() for name, part in threads.items() if part}
+            return alive | {"subscriber": subscriber.connected, "store": shipper.works, "spool": intake.works}
 
         centre = Centre(registry, store, latest, presence, counters, feed, healthy, settings.time_zone)
         _serve(create_app(centre), settings, registry)
@@ -157,11 +160,22 @@ def _check_ports(settings: Settings) -> None:
         _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
 
 
+def _require_clock(latest: Latest) -> None:
+    """A centre whose own clock is behind would refuse every good report as one from the future."""
+    ahead = latest.newest() / 1000 - time.time()
+    if ahead > 86_400:
+        days = ahead / 86_400
+        raise SettingsError(f"this machine's clock is {days:.0f} days behind the newest stored sample: set it first")
+
+
 def _take_up(spool: Spool, received: Received, latest: Latest) -> None:
     """What was accepted before the last stop and is perhaps not stored yet."""
     for lines, _ in spool.read(spool.start()):
         for line in lines:
-            late = record.decode(line)
+            try:
+                late = record.decode(line)
+            except msgspec.DecodeError:  # the shipper puts it among the dead letters
+                continue
             received.add(late.device, late.epoch, late.seq)
             received.held_from(late.device, late.epoch, late.low)
             latest.update(late)
@@ -216,6 +230,7 @@ def _serve(app: object, settings: Settings, registry: Registry) -> None:
         host=settings.http_host,
         port=settings.http_port,
         log_level="warning",
+        http="h11",  # bounds a request's head; httptools reads any size into memory
         timeout_graceful_shutdown=2,  # live pages and streams never end by themselves
         server_header=False,
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from http.cookies import SimpleCookie
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schoolpulse_api.text import LANGUAGES, language, text
@@ -36,8 +35,8 @@ class Guard:
         scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             return self._registry.token_is_good(token.strip(), "api")
-        cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
-        return cookie is not None and self._registry.token_is_good(cookie.value, "session")
+        cookie = HTTPConnection(scope).cookies.get(COOKIE)
+        return cookie is not None and self._registry.token_is_good(cookie, "session")
 
 
 def sign_in_route(registry: Registry) -> APIRouter:

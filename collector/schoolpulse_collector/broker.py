@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker as Amqtt
 from amqtt.contexts import Action
 from amqtt.errors import AMQTTError, MQTTError, NoDataError
@@ -21,12 +22,15 @@ from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 
+from schoolpulse_agent.wire import MAX_BYTES
 from schoolpulse_collector.counters import Counters
+from schoolpulse_collector.registry import digest
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.subscriber import CLIENT_ID
 
 log = logging.getLogger(__name__)
 
+MAX_PACKET = 2 * MAX_BYTES
 HELLO = 10.0  # seconds a new connection has to say who it is
 _DEVICE_MAY_WRITE = re.compile(r"sp/v1/up/[^/+#]+/(?P<device>[^/+#]+)/[^+#]+").fullmatch
 _DEVICE_MAY_READ = re.compile(r"sp/v1/down/(?P<device>[^/+#]+)/.+").fullmatch
@@ -38,13 +42,16 @@ class Door:
     def __init__(self, roster: Roster, counters: Counters) -> None:
         self.collector_password = secrets.token_urlsafe(32)  # for this process's own collector, new at each start
         self._roster, self._counters = roster, counters
+        self._shown: dict[str, str] = {}  # device -> hash of the secret it came in with
 
     def admits(self, client_id: str, name: str, password: str) -> bool:
         """User name and client id are the device's id, or the collector's."""
         if client_id == name == CLIENT_ID:
-            good = secrets.compare_digest(password, self.collector_password)
+            good = secrets.compare_digest(password.encode(), self.collector_password.encode())
         else:
             good = client_id == name and self._roster.admits(name, password)
+            if good:
+                self._shown[name] = digest(password)
         if not good:
             self._counters.broker_refused.labels("login").inc()
             log.warning("login refused: user %.64r, client id %.64r", name, client_id)
@@ -56,7 +63,9 @@ class Door:
             good = topic.startswith("sp/v1/down/" if action == "publish" else "sp/v1/up/")
         else:
             found = (_DEVICE_MAY_WRITE if action == "publish" else _DEVICE_MAY_READ)(topic)
-            good = found is not None and found["device"] == name
+            sender = self._roster.get(name)  # revoked, or given a new secret, since it came in?
+            known = sender is not None and sender.secret_hash == self._shown.get(name)
+            good = known and found is not None and found["device"] == name
         if not good:
             self._counters.broker_refused.labels(action).inc()
             log.warning("%s refused: device %.64r, topic %.120r", action, name, topic)
@@ -91,8 +100,18 @@ class _Connection(BrokerProtocolHandler):  # type: ignore[misc]
             self._disconnect_waiter.set_result(None)
 
 
+class BoundedReader(StreamReaderAdapter):  # type: ignore[misc]
+    """Ends a connection that announces a packet larger than any of ours."""
+
+    async def read(self, n: int = -1) -> bytes:
+        """As its parent, up to a size."""
+        if n > MAX_PACKET:
+            raise OSError(f"a packet of {n} bytes")  # amqtt goes on after a ConnectionResetError
+        return await super().read(n)  # type: ignore[no-any-return]
+
+
 class _Amqtt(Amqtt):  # type: ignore[misc]
-    """amqtt, mended in two places: who is let in, and how a message finds its subscribers."""
+    """amqtt, mended where it is unsound: who comes in, packet sizes, retaining, how a message finds its readers."""
 
     def __init__(self, config: dict[str, Any], door: Door) -> None:
         super().__init__(config)
@@ -109,8 +128,10 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         except Exception as why:
             await writer.close()
             raise MQTTError(f"no CONNECT from {address}: {type(why).__name__}") from why
-        password = session.password or ""
-        session.admitted = self.door.admits(session.client_id or "", session.username or "", password)
+        name, will = session.username or "", session.will_topic
+        session.admitted = self.door.admits(session.client_id or "", name, session.password or "") and (
+            not session.will_flag or (not session.will_retain and self.door.allows(name, "publish", will or ""))
+        )
         if not session.admitted:
             await ConnackPacket.build(0, NOT_AUTHORIZED).to_stream(writer)
             await writer.close()
@@ -119,6 +140,13 @@ class _Amqtt(Amqtt):  # type: ignore[misc]
         session.clean_session, session.parent = True, 0
         session.keep_alive = int(session.keep_alive * 1.5)
         return handler, session
+
+    async def stream_connected(self, reader: Any, writer: Any, listener_name: str) -> None:
+        """Amqtt reads packets of any size into memory."""
+        await self._client_connected(listener_name, BoundedReader(reader), StreamWriterAdapter(writer))
+
+    async def retain_message(self, *_: Any, **__: Any) -> None:
+        """Nothing is retained: amqtt would send it to every client that connects, whoever it is for."""
 
     async def _run_broadcast(self, running_tasks: Any) -> None:
         """Hand one message to its subscribers; amqtt's own loses it when somebody subscribes at that moment."""

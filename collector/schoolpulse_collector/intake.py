@@ -37,6 +37,7 @@ GATHER = 0.2  # ... or what comes in so many seconds
 OLDEST = 35 * 86_400_000  # milliseconds: older reports are refused ...
 AHEAD = 5 * 60_000  # ... and so are those from the future
 LOG_EVERY = 60.0  # seconds between two log lines about one device
+HELLO_RANGES = 200  # at most so many, the newest, answer a hello; a sender in order needs one
 RETRY = 1.0  # seconds until a full disk is tried again
 
 
@@ -74,6 +75,7 @@ class Intake(threading.Thread):
         self._subscriber, self._roster, self._spool, self._received = subscriber, roster, spool, received
         self._dead_letters, self._presence, self._counters = dead_letters, presence, counters
         self._delivery = delivery
+        self.works = True  # whether the last batch could be kept
         self._stopping = threading.Event()
         self._logged: dict[str, float] = defaultdict(float)
 
@@ -87,6 +89,8 @@ class Intake(threading.Thread):
                     self._answer(messages, outcome)
             except Exception:  # a mistake of ours: what has no receipt comes again, and the next batch may do
                 log.exception("batch of %d messages failed", len(messages))
+                for message in messages:  # or they would fill the broker's window; senders go by receipts
+                    self._subscriber.acknowledge(message)
 
     def stop(self) -> None:
         """End after the batch in hand; what was not acknowledged comes again."""
@@ -165,11 +169,13 @@ class Intake(threading.Thread):
                     spooled = True
                 self._dead_letters.append(outcome.letters)
             except OSError as why:
+                self.works = False
                 self._counters.spool_errors.inc()
                 log.error("can't keep reports: %s; nothing is acknowledged until it works", why)
                 if self._stopping.wait(RETRY):
                     return False
             else:
+                self.works = True
                 return True
 
     def _answer(self, messages: list[Message], outcome: Outcome) -> None:
@@ -182,7 +188,7 @@ class Intake(threading.Thread):
         for device, said in outcome.said:  # a hello is answered with all that is here of its epoch
             if said.state == "online":
                 known = outcome.receipts.setdefault(device, {}).setdefault(said.epoch, Ranges())
-                for first, last in self._received.of(device, said.epoch):
+                for first, last in list(self._received.of(device, said.epoch))[-HELLO_RANGES:]:
                     known.add(first, last)
         now = int(time.time() * 1000)
         for device, epochs in outcome.receipts.items():

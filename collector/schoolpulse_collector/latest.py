@@ -27,6 +27,10 @@ class Latest:
         """The last values of a device; empty if it never reported."""
         return dict(self._devices.get(device, {}))
 
+    def newest(self) -> int:
+        """When the newest of all values was measured, UTC milliseconds; 0 if there is none."""
+        return max((t for groups in self._devices.values() for t, _ in groups.values()), default=0)
+
     def _put(self, device: str, group: str, t: int, fields: dict[str, float]) -> None:
         groups = self._devices.setdefault(device, {})
         if group not in groups or groups[group][0] <= t:

@@ -46,6 +46,16 @@ class Received:
         else:
             self._lost.pop(key, None)
 
+    def part(self, keys: Iterable[Key]) -> Received:
+        """A copy of what is known of these (device, epoch)."""
+        wanted = [key for key in keys if key in self._ranges]
+        return Received(self.rows(wanted), self.lows(wanted))
+
+    def take(self, part: Received) -> None:
+        """Put the changed copy in the place of what it was made of."""
+        self._ranges.update(part._ranges)
+        self._lows.update(part._lows)
+
     def losses(self) -> dict[str, int]:
         """How many reports are lost, of each device that lost any."""
         found: dict[str, int] = {}

@@ -30,6 +30,7 @@ class Shipper(threading.Thread):
         super().__init__(name="shipper", daemon=True)
         self.place = spool.start()  # everything before it is durable in the store
         self._spool, self._store, self._dead_letters, self._counters = spool, store, dead_letters, counters
+        self.works = True  # whether the last write succeeded
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -60,6 +61,7 @@ class Shipper(threading.Thread):
             try:
                 refusals = self._store.write(batch)
             except StoreDown as why:
+                self.works = False
                 self._counters.store_errors.inc()
                 log.error("the store takes nothing: %s; trying again in %g s, %d reports wait", why, wait, len(batch))
                 if self._stopping.wait(wait):
@@ -69,7 +71,7 @@ class Shipper(threading.Thread):
             self._counters.refused.labels("store").inc(len(refusals))
             self._keep([Letter(item.record.device, "store", f"{item.group}: {item.reason}") for item in refusals])
             self._counters.stored.inc(sum(map(is_report, batch)))
-            self.place = after
+            self.place, self.works = after, True
             return True
 
     def _decode(self, lines: list[bytes]) -> list[Record]:

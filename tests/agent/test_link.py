@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -322,3 +323,27 @@ def test_a_clock_that_is_nearly_right_is_left_alone(sender: Sender, collector: C
     hello(collector, sender)
     assert wire.decode(next_of(collector, sender, "report")).reports[0].t == t
     assert abs(sender.link.wallclock.offset_ms - 60_000) < 3000
+
+
+def test_a_port_that_accepts_and_says_nothing_costs_no_cpu(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        sender = Sender(tmp_path / "outbox", mute.getsockname()[1])
+        sender.append()
+        sender.link.work()
+        assert sender.link.socket() is not None and sender.link.due() > time.monotonic() + 5
+        sender.outbox.close()
+
+
+def test_a_backlog_that_can_not_be_read_does_not_hold_up_the_others(
+    tmp_path: Path, broker: Mosquitto, collector: Client
+) -> None:
+    first = Sender(tmp_path / "outbox", broker.port)
+    first.append(3)
+    first.outbox.close()
+    second = Sender(tmp_path / "outbox", broker.port)
+    second.append(2)
+    next((tmp_path / "outbox").glob("*.seg")).unlink()  # after it was opened
+    found = seqs(next_of(collector, second, "report")) + seqs(next_of(collector, second, "report"))
+    assert sorted(found) == [1, 2]
+    second.link.close(0)
+    second.outbox.close()

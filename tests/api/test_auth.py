@@ -37,6 +37,7 @@ def test_pages_docs_and_web_sockets_want_a_token_too(demo: Demo, path: str) -> N
         {"Authorization": "Basic eDp5"},
         {"Cookie": "sp_session=spk_wrong"},
         {"Cookie": 'sp_session="unbalanced'},
+        {"Cookie": "a/b=1; foo@x=2"},
         {"Authorization": "Bearer \xff"},
     ],
 )

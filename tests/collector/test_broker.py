@@ -132,3 +132,37 @@ def test_a_port_that_is_taken_is_an_error_at_start(tmp_path: Path) -> None:
         again = Broker("127.0.0.1", free_port(), running.door)
         again.start()
         again.stop()
+
+
+@pytest.mark.parametrize("topic", ["sp/v1/up/s/d2/presence", "sp/v1/down/d2/receipt"])
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_last_will_speaks_for_its_own_device_only(running: Pipeline, topic: str, retain: bool) -> None:
+    other = Client(running.port, "d2", running.secrets["d2"])
+    other.listen("sp/v1/down/d2/receipt")
+    forger = Client(running.port, "d1", running.secrets["d1"], will=(topic, presence("online", "x"), 1, retain))
+    forger.vanish()
+    time.sleep(0.7)
+    late = Client(running.port, "d3", running.secrets["d3"])
+    time.sleep(0.3)
+    assert running.presence.of("d2").state == "unknown" and other.heard.empty() and late.heard.empty()
+    for client in (other, late):
+        client.close()
+
+
+def test_a_device_with_a_new_secret_is_not_heard_on_its_old_connection(tmp_path: Path) -> None:
+    with pipeline(tmp_path, "amqtt") as running:
+        device = Client(running.port, "d1", running.secrets["d1"])
+        running.registry.enrol("d1", "s", "r", "d1", "lab_pc")
+        time.sleep(1.2)  # the roster is a second behind at most
+        device.say("sp/v1/up/s/d1/presence", presence("online", "a"))
+        time.sleep(0.5)
+        assert running.presence.of("d1").state == "unknown"
+        device.close()
+
+
+def test_a_packet_larger_than_any_of_ours_ends_the_connection(tmp_path: Path) -> None:
+    with pipeline(tmp_path, "amqtt") as running:
+        device = Client(running.port, "d1", running.secrets["d1"])
+        device.mqtt.publish("sp/v1/up/s/d1/report", bytes(5_000_000), qos=1)
+        wait_until(lambda: device.ended, 10, "the connection was ended")
+        device.close()

@@ -534,3 +534,16 @@ def test_a_second_process_finds_the_store_down(tmp_path: Path) -> None:
         second = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
     assert second.returncode == 1
     assert b"StoreDown" in second.stderr
+
+
+def test_made_up_names_are_bounded_and_cost_nobody_else_anything(store: Store) -> None:
+    flood = record(1, {"flood": {f"f{i}": 1.0 for i in range(2000)}, "mem": {"used": 1.0}})
+    (refusal,) = store.write([flood])
+    assert refusal.group == "flood"
+    assert values(store, "mem", "used") == [(1, 1)]
+
+
+def test_a_known_fields_name_can_not_be_taken_as_a_tag_by_whoever_comes_first(store: Store) -> None:
+    (refusal,) = store.write([record(1, {"cpu,usage_active=x": {"usage_idle": 1.0}})])
+    assert "usage_active" in refusal.group
+    assert store.write([record(2, {"cpu": {"usage_active": 5.0}})]) == []

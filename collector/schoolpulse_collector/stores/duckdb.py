@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from schoolpulse_agent import probe
 from schoolpulse_agent.wire import BadReport, group_key, split_group
 from schoolpulse_collector.received import Low, Received
 from schoolpulse_collector.received import Row as ReceivedRow
@@ -23,6 +24,9 @@ from schoolpulse_collector.series import Frame, Row, Series
 from schoolpulse_collector.sql import to_sql
 from schoolpulse_collector.store import Last, Refusal, StoreDown
 
+KNOWN = tuple(probe.metrics())  # (measurement, field)
+MAX_TABLES, MAX_COLUMNS = 300, 500  # one device must not fill the store with made-up names
+REFUSED = "a name of the store's own, a tag here and a field elsewhere, or too many names"
 KEYS = {"t": "BIGINT", "device": "VARCHAR", "school": "VARCHAR", "room": "VARCHAR", "kind": "VARCHAR"}
 MOMENT = ("school", "room", "kind")  # tags that tell where a device stood, not which series this is
 Columns = dict[str, str]  # name -> DuckDB type: VARCHAR is a tag, DOUBLE a field
@@ -41,46 +45,60 @@ class DuckDB:
     """A store in one file."""
 
     def __init__(self, path: Path, threads: int = 2) -> None:
+        self._path, self._threads = path, threads
         try:
             if str(path) != ":memory:":
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = duckdb.connect(str(path), config={"threads": threads})
-            self._db.execute("create schema if not exists m")  # a measurement may have any name
-            self._db.execute(
-                'create table if not exists received(device varchar, epoch bigint, "first" bigint, "last" bigint)'
-            )
-            self._db.execute("create table if not exists low(device varchar, epoch bigint, low bigint)")
+            self._open()
         except (duckdb.Error, OSError) as why:
             raise StoreDown(f"{path}: {why}") from why
-        self._tables = self._schema()
         self._received = Received(self.received(), self.lows())
-        self._cursors = threading.local()
+
+    def _open(self) -> None:
+        self._db = duckdb.connect(str(self._path), config={"threads": self._threads})
+        self._db.execute("create schema if not exists m")  # a measurement may have any name
+        self._db.execute(
+            'create table if not exists received(device varchar, epoch bigint, "first" bigint, "last" bigint)'
+        )
+        self._db.execute("create table if not exists low(device varchar, epoch bigint, low bigint)")
+        self._tables = self._schema()
+        self._cursors, self._open_cursors = threading.local(), list[duckdb.DuckDBPyConnection]()
+
+    def _reopen(self) -> None:
+        """Raises StoreDown."""
+        try:
+            for cursor in self._open_cursors:  # each of them would keep the unusable database alive
+                cursor.close()
+            self._db.close()
+            self._open()
+        except duckdb.Error as why:
+            raise StoreDown(f"{self._path}: {why}") from why
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """See ``store.Store``."""
         fresh = self._unknown(records)
         keys = {(record.device, record.epoch) for record in fresh}
+        known = self._received.part(keys)  # a copy: what is not committed must not count as stored
         for record in fresh:
-            self._received.add(record.device, record.epoch, record.seq)
-            self._received.held_from(record.device, record.epoch, record.low)
+            known.add(record.device, record.epoch, record.seq)
+            known.held_from(record.device, record.epoch, record.low)
         try:
             rows, refusals = self._rows(fresh)  # alters tables, which can't be in the transaction that fills them
             self._db.begin()
             for measurement, table in rows.items():
                 self._insert(measurement, table)
             if keys:
-                self._note_received(keys)
+                self._note_received(keys, known)
             self._db.commit()
         except BaseException as why:
             with contextlib.suppress(duckdb.Error):
                 self._db.rollback()
-            try:
-                self._received = Received(self.received(), self.lows())  # as it was: nothing of this batch is stored
-            except duckdb.Error as worse:
-                raise StoreDown(f"{why}; {worse}") from why
+            if isinstance(why, duckdb.FatalException):
+                self._reopen()  # a disk that was full at a checkpoint leaves the open database unusable, the file whole
             if isinstance(why, duckdb.Error):
                 raise StoreDown(str(why)) from why
             raise
+        self._received.take(known)
         return refusals
 
     def query(self, series: Series) -> Frame:
@@ -145,25 +163,32 @@ class DuckDB:
                     refusals.append(Refusal(record, key, str(why)))
                     continue
                 if measurement == "report" or not self._make_room(measurement, dict(tags), fields):
-                    refusals.append(Refusal(record, key, "a name is a tag here and a field elsewhere"))
+                    refusals.append(Refusal(record, key, REFUSED))
                     continue
                 rows[measurement].append({**place, **dict(tags), **fields})
         return rows, refusals
 
     def _make_room(self, measurement: str, tags: Any, fields: Any) -> bool:
-        """Let the table have these columns. False if one exists as the other kind. Only the writer's thread alters."""
+        """Let the table have these columns; only the writer alters. False if one is of the other kind, or too many."""
         columns = self._tables.get(measurement)
         if columns is None:
-            columns = dict(KEYS)
+            if len(self._tables) >= MAX_TABLES:
+                return False
+            # Its known fields at once: nobody can make a tag of one of their names first.
+            columns = KEYS | {field: "DOUBLE" for known, field in KNOWN if known == measurement}
             kinds = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
             self._db.execute(f'create table m."{measurement}" ({kinds})')
             self._tables[measurement] = columns
         wanted = dict.fromkeys(tags, "VARCHAR") | dict.fromkeys(fields, "DOUBLE")
         if wanted.items() <= columns.items():
             return True
-        if any(columns.get(name, kind) != kind for name, kind in wanted.items()):
+        new = wanted.keys() - columns.keys()
+        if (
+            any(columns.get(name, kind) != kind for name, kind in wanted.items())
+            or len(columns) + len(new) > MAX_COLUMNS
+        ):
             return False
-        for name in wanted.keys() - columns.keys():
+        for name in new:
             self._db.execute(f'alter table m."{measurement}" add column "{name}" {wanted[name]}')
             columns[name] = wanted[name]
         return True
@@ -178,12 +203,12 @@ class DuckDB:
             [[row.get(name) for row in rows] for name in names],
         )
 
-    def _note_received(self, keys: set[tuple[str, int]]) -> None:
+    def _note_received(self, keys: set[tuple[str, int]], known: Received) -> None:
         devices, epochs = [device for device, _ in keys], [epoch for _, epoch in keys]
         both = "select unnest(?::varchar[]), unnest(?::bigint[])"
         self._db.execute(f"delete from received where (device, epoch) in ({both})", [devices, epochs])
         self._db.execute(f"delete from low where (device, epoch) in ({both})", [devices, epochs])
-        for table, rows in (("received", list(self._received.rows(keys))), ("low", list(self._received.lows(keys)))):
+        for table, rows in (("received", list(known.rows(keys))), ("low", list(known.lows(keys)))):
             columns = [list(column) for column in zip(*rows, strict=True)]
             picks = ", ".join("unnest(?::bigint[])" for _ in columns[1:])
             self._db.execute(f"insert into {table} select unnest(?::varchar[]), {picks}", columns)
@@ -192,6 +217,7 @@ class DuckDB:
         try:
             if not hasattr(self._cursors, "mine"):
                 self._cursors.mine = self._db.cursor()  # one a thread; it sees what is committed
+                self._open_cursors.append(self._cursors.mine)
             return self._cursors.mine.execute(sql, list(arguments)).fetchall()  # type: ignore[no-any-return]
         except duckdb.Error as why:
             raise StoreDown(str(why)) from why
