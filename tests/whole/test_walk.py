@@ -183,7 +183,6 @@ def test_ctrl_c_stops_cleanly_and_a_new_start_goes_on_with_the_same_data(tmp_pat
     token = (first.home / "token").read_text()
     assert first.stop(signal.SIGINT) == 0
     assert "stopped" in first.printed() and "Traceback" not in first.printed()
-    assert list((first.home / "agents").rglob("*.seg")) == []  # all were receipted before the end
     second = Demo(tmp_path).ready()
     assert (second.home / "token").read_text() == token
     with second.client() as client:
