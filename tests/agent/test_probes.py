@@ -228,3 +228,9 @@ def test_a_disk_under_a_persons_name_is_left_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(psutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(os, "statvfs", lambda _, real=os.statvfs: real("/"))
     assert [each.tags["path"] for each in probe.probe_class("disk")().read()] == ["/", "/home"]
+
+
+def test_where_no_disk_is_listed_the_root_file_system_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: [])
+    (reading,) = probe.probe_class("disk")().read()
+    assert reading.tags == {"path": "/", "fstype": "rootfs"} and reading.fields["total"] > 0

@@ -56,16 +56,23 @@ class Probe:
                 continue  # a bind mount shows the same disk again
             seen.add(part.device)
             try:
-                use = psutil.disk_usage(part.mountpoint)
+                yield usage(part.mountpoint, part.fstype.lower())
             except (FileNotFoundError, PermissionError):  # unmounted since, or not ours to see
                 continue
-            fields = {
-                "total": float(use.total),
-                "free": float(use.free),
-                "used": float(use.used),
-                "used_percent": float(use.percent),
-            }
-            if hasattr(os, "statvfs"):
-                table = os.statvfs(part.mountpoint)
-                fields.update(inodes(table.f_files, table.f_ffree))
-            yield Reading("disk", {"path": part.mountpoint, "fstype": part.fstype.lower()}, fields)
+        if not seen and os.name == "posix":  # a container or chroot, where no disk is listed
+            yield usage("/", "rootfs")
+
+
+def usage(path: str, fstype: str) -> Reading:
+    """How full the disk mounted at a path is. Raises OSError."""
+    use = psutil.disk_usage(path)
+    fields = {
+        "total": float(use.total),
+        "free": float(use.free),
+        "used": float(use.used),
+        "used_percent": float(use.percent),
+    }
+    if hasattr(os, "statvfs"):
+        table = os.statvfs(path)
+        fields.update(inodes(table.f_files, table.f_ffree))
+    return Reading("disk", {"path": path, "fstype": fstype}, fields)
