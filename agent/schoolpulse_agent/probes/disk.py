@@ -59,7 +59,7 @@ class Probe:
                 yield usage(part.mountpoint, part.fstype.lower())
             except (FileNotFoundError, PermissionError):  # unmounted since, or not ours to see
                 continue
-        if not seen and os.name == "posix":  # a container or chroot, where no disk is listed
+        if not seen and self.types == LOCAL and os.name == "posix":  # a container, where no disk is listed
             yield usage("/", "rootfs")
 
 
