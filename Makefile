@@ -29,7 +29,7 @@ check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
 
-faults: setup tests/debian-packages  ## Break everything, ten times each, and count what is lost: about 12 minutes
+faults: setup tests/debian-packages  ## Break everything, ten times each, and count what is lost: minutes
 	$(RUN) python tests/whole/faults.py
 
 soak: setup tests/debian-packages  ## What takes longer than `make test` allows
