@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from running import ROOT, Demo, wait_until
+from running import ROOT, Demo, free_port, wait_until
 
 from schoolpulse_agent import probe
 
@@ -143,11 +143,10 @@ def test_the_stream_tells_of_reports_as_they_come(demo: Demo) -> None:
 
 def test_a_port_that_is_taken_is_named_with_what_to_set(demo: Demo, tmp_path: Path) -> None:
     for variable, port in (("SP_HTTP_PORT", demo.http), ("SP_MQTT_PORT", demo.mqtt)):
+        ports = {"SP_HTTP_PORT": str(free_port()), "SP_MQTT_PORT": str(free_port()), variable: str(port)}
         ended = subprocess.run(
             [sys.executable, "-m", "schoolpulse_api", "up", "--demo"],
-            env={"SP_HOME": str(tmp_path), variable: str(port), "SP_HTTP_PORT": str(port), "PATH": "/usr/bin"}
-            if variable == "SP_HTTP_PORT"
-            else {"SP_HOME": str(tmp_path), "SP_HTTP_PORT": "18099", variable: str(port), "PATH": "/usr/bin"},
+            env={"SP_HOME": str(tmp_path), "PATH": "/usr/bin", **ports},
             capture_output=True,
             text=True,
             timeout=60,
@@ -159,7 +158,12 @@ def test_a_port_that_is_taken_is_named_with_what_to_set(demo: Demo, tmp_path: Pa
 def test_a_second_centre_in_the_same_folder_is_refused_and_says_who_is_there(demo: Demo) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "schoolpulse_api", "up"],
-        env={"SP_HOME": str(demo.home), "SP_HTTP_PORT": "18098", "SP_MQTT_PORT": "18097", "PATH": "/usr/bin"},
+        env={
+            "SP_HOME": str(demo.home),
+            "SP_HTTP_PORT": str(free_port()),
+            "SP_MQTT_PORT": str(free_port()),
+            "PATH": "/usr/bin",
+        },
         capture_output=True,
         text=True,
         timeout=60,
