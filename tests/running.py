@@ -159,6 +159,42 @@ class Mosquitto(Program):
         wait_until(lambda: _answers(self.port), 10, "mosquitto listens")
 
 
+class VictoriaMetrics(Program):
+    """A real VictoriaMetrics with the flags that the store asks for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        command = ["victoria-metrics", f"-httpListenAddr=127.0.0.1:{self.port}", f"-storageDataPath={folder}/data"]
+        command += ["-retentionPeriod=5y", "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=0s"]
+        super().__init__([*command, "-memory.allowedBytes=256MiB"], folder)
+
+    def start(self) -> None:
+        super().start()
+        wait_until(lambda: _answers(self.port), 20, "victoria-metrics listens")
+
+
+class InfluxDB(Program):
+    """A real InfluxDB 1.6 with the database ``schoolpulse``; reach it through a ``StoreProxy``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "influxdb.conf"
+        config.write_text(
+            f'reporting-enabled = false\nbind-address = "127.0.0.1:{free_port()}"\n'
+            f'[meta]\ndir = "{folder}/meta"\n[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
+            f"query-log-enabled = false\n[monitor]\nstore-enabled = false\n"
+            f'[http]\nbind-address = "127.0.0.1:{self.port}"\nlog-enabled = false\n[logging]\nlevel = "warn"\n'
+        )
+        super().__init__(["influxd", "-config", str(config)], folder)
+
+    def start(self) -> None:
+        super().start()
+        wait_until(lambda: _answers(self.port), 30, "influxd listens")
+        answer = httpx.post(f"http://127.0.0.1:{self.port}/query", params={"q": "create database schoolpulse"})
+        answer.raise_for_status()
+
+
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
