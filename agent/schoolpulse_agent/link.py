@@ -67,6 +67,7 @@ class Link:
         self._unreadable: dict[int, float] = {}  # epoch -> until when its backlog is left alone
         self._connect_wait = 1.0
         self._replay_at = 0.0
+        self._replay_rate = settings.reports.replay_rate  # messages a second; 0: the collector wants none for now
         self._hello_again = self._hello_wait = 0.0
         self._live_from = 1  # reports of this epoch from here on are live, all others backlog
 
@@ -87,7 +88,7 @@ class Link:
         if not self.wallclock.settled:
             return self._hello_again
         times = [sent.again for sent in self._sent] + [self._clock() + KEEPALIVE / 2]
-        if self.connected and len(self._sent) < WINDOW and self._unsent()[1]:
+        if self.connected and self._replay_rate and len(self._sent) < WINDOW and self._unsent()[1]:
             times.append(self._replay_at)
         return min(times)
 
@@ -192,11 +193,20 @@ class Link:
             return
         self.receipts += 1
         first = not self.wallclock.settled
-        self.wallclock.learn(receipt.now)
+        moved = self.wallclock.learn(receipt.now)
         if first:  # nothing of this start has been published yet: now it can get its final time
-            self.outbox.restamp(self.wallclock.restamped)
+            self.outbox.restamp(moved)
+        self._pace(receipt.replay)
         self.outbox.receipt(receipt.epochs)
         self._sent = [sent for sent in self._sent if self._still_held(sent)]
+
+    def _pace(self, replay: float | None) -> None:
+        """Take over the collector's word on how fast to send the backlog."""
+        if replay is None:
+            return
+        if replay and not self._replay_rate:  # after a pause, not all at once
+            self._replay_at = self._clock() + random.random() * self.settings.reports.replay_spread
+        self._replay_rate = replay
 
     def _say(self, state: str) -> mqtt.MQTTMessageInfo:
         interval = self.settings.reports.interval
@@ -237,9 +247,9 @@ class Link:
         live, backlog = self._unsent()
         if live:
             return self.outbox.epoch, live
-        if not backlog or now < self._replay_at:
+        if not backlog or not self._replay_rate or now < self._replay_at:
             return None
-        self._replay_at = now + 1 / self.settings.reports.replay_rate
+        self._replay_at = now + 1 / self._replay_rate
         return next(iter(backlog.items()))
 
     def _unsent(self) -> tuple[Ranges, wire.Epochs]:

@@ -132,21 +132,19 @@ class Outbox:
                 for key in [key for key in self._ages if key[0] == epoch and key[1] in ranges]:
                     del self._ages[key]
 
-    def restamp(self, right: Callable[[int, float], int]) -> None:
-        """Give each report of this start the time that ``right(t, up)`` says; call it before any was published."""
+    def restamp(self, shift: int) -> None:
+        """Move the time of each report of this start by so many milliseconds; call it before any was published."""
+        if not shift:
+            return
         records = self.read(self.epoch, Ranges([(1, self._seq)]), self._seq)
-        fixed = {}
         for seq, record in records.items():
             report = json.loads(record)
-            t = right(report["t"], report["up"])
-            if t != report["t"]:
-                fixed[seq] = encode_report(Report(seq, t, report["up"], report["m"], report.get("child")))
-        if not fixed:
-            return
-        log.warning("the clock was wrong: %d reports got their right time", len(fixed))
+            t = max(0, report["t"] + shift)
+            records[seq] = encode_report(Report(seq, t, report["up"], report["m"], report.get("child")))
+        log.warning("the clock was wrong: %d reports got their right time", len(records))
         for part in [part for part in self._segments if part.epoch == self.epoch]:
             self._remove(part)
-        self._live[self.epoch] = {**records, **fixed}
+        self._live[self.epoch] = records
         self._ages.update(((self.epoch, seq), self._ages.get((self.epoch, seq), self._clock())) for seq in records)
         self._rewrite_live(self.epoch)
 

@@ -68,7 +68,7 @@ class Reports:
     folder: str = "/var/lib/schoolpulse"  # reports not yet confirmed
     keep_mb: float = 4.0  # at most so much on disk: about 11 days; then the oldest go, counted
     replay_spread: float = 300.0  # after a cut, wait a random time up to so many seconds before sending the backlog
-    replay_rate: float = 1.0  # backlog messages (60 reports each) a second
+    replay_rate: float = 1.0  # backlog messages (60 reports each) a second, until the centre has said how many
 
 
 @dataclass

@@ -1,7 +1,8 @@
-"""What time it is, on machines whose clock may be dead: believed only once the centre has said its own.
+"""What time it is, on machines whose clock may be dead or step: believed only once the centre has said its own.
 
-Reports are stamped when they are read and published only after the first receipt of this start. If that shows that the
-clock was far off, they are stamped anew by how long ago they were read; after that every stamp carries the correction.
+The machine's clock is read once, at the start; from then on uptime counts, which no step of the clock changes. Reports
+are published only after the first receipt of this start; if that shows that the clock was far off, those that wait get
+their right time by the same shift.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 import psutil
 
-FAR = 120_000  # milliseconds: a clock this near to the centre's is good enough, and its own steps stay its own
+FAR = 10_000  # milliseconds: nearer to the centre's is good enough, for a receipt may be on its way that long
 
 
 def uptime() -> float:
@@ -29,11 +30,12 @@ class WallClock:
         self.offset_ms = 0  # the centre's clock minus this machine's, at the last receipt
         self.uptime = uptime
         self._wall = wall
+        self._boot = self.raw() - int(uptime() * 1000)  # when this machine was started, as far as is known
         self._last = 0
 
     def now(self) -> int:
         """The time; never the same millisecond twice in a row, because a store keeps one sample of each."""
-        now = self.raw() + (self.offset_ms if abs(self.offset_ms) > FAR else 0)
+        now = self._boot + int(self.uptime() * 1000)
         self._last = now + 1 if now == self._last else now
         return self._last
 
@@ -41,11 +43,10 @@ class WallClock:
         """What this machine's own clock says."""
         return int(self._wall() * 1000)
 
-    def learn(self, centre: int) -> None:
-        """Take in the centre's time, UTC milliseconds."""
+    def learn(self, centre: int) -> int:
+        """Take in the centre's time, UTC milliseconds; return by how much ``now`` moved, normally 0."""
         self.offset_ms, self.settled = centre - self.raw(), True
-
-    def restamped(self, t: int, up: float) -> int:
-        """The right time of a report read at uptime ``up`` of this boot and stamped ``t``."""
-        right = self.raw() + self.offset_ms - int((self.uptime() - up) * 1000)
-        return right if abs(right - t) > FAR else t
+        error = centre - self._boot - int(self.uptime() * 1000)
+        moved = error if abs(error) > FAR else 0
+        self._boot += moved
+        return moved

@@ -19,6 +19,7 @@ VERSION = 1
 MAX_REPORTS = 60  # in one message
 MAX_BYTES = 256 * 1024  # of one message, after unzipping
 MAX_VALUES = 2000  # in one report
+MAX_REPLAY = 1000.0  # messages a second
 TOP = 2**53  # the largest whole number that JSON readers agree on
 # Names a store needs for itself: no probe may use them for a tag or a field.
 RESERVED = frozenset({"device", "school", "room", "kind", "t", "time"})
@@ -68,6 +69,7 @@ class Receipt(NamedTuple):
 
     now: int  # the collector's clock, UTC milliseconds
     epochs: Epochs
+    replay: float | None = None  # how many messages of backlog a second it takes from each sender; 0: none for now
 
 
 class Presence(NamedTuple):
@@ -163,7 +165,8 @@ def decode(body: bytes, loads: Callable[[bytes], Any] = json.loads) -> Batch:
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """A receipt's payload."""
-    return _dump({"now": receipt.now, "epochs": {str(epoch): list(seqs) for epoch, seqs in receipt.epochs.items()}})
+    said = {"now": receipt.now, "epochs": {str(epoch): list(seqs) for epoch, seqs in receipt.epochs.items()}}
+    return _dump(said if receipt.replay is None else {**said, "replay": receipt.replay})
 
 
 def decode_receipt(body: bytes) -> Receipt:
@@ -173,7 +176,10 @@ def decode_receipt(body: bytes) -> Receipt:
         epochs = {
             int(epoch): Ranges((int(a), int(b)) for a, b in ranges) for epoch, ranges in message["epochs"].items()
         }
-        return Receipt(int(message["now"]), epochs)
+        replay = message.get("replay")
+        if replay is not None and not (type(replay) in _NUMBERS and 0 <= replay <= MAX_REPLAY):
+            raise ValueError(f"replay {replay!r}")
+        return Receipt(int(message["now"]), epochs, replay)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as why:
         raise BadReport("shape", str(why)) from None
 

@@ -317,12 +317,12 @@ def test_reports_of_a_dead_clock_go_out_with_their_right_times(
 
 
 def test_a_clock_that_is_nearly_right_is_left_alone(sender: Sender, collector: Client) -> None:
-    sender.link.wallclock = WallClock(lambda: time.time() - 60)
+    sender.link.wallclock = WallClock(lambda: time.time() - 5)
     t = sender.link.wallclock.now()
     sender.outbox.append(t, sender.link.wallclock.uptime(), {"cpu": {"usage_active": 1.0}})
     hello(collector, sender)
     assert wire.decode(next_of(collector, sender, "report")).reports[0].t == t
-    assert abs(sender.link.wallclock.offset_ms - 60_000) < 3000
+    assert abs(sender.link.wallclock.offset_ms - 5_000) < 2000
 
 
 def test_a_port_that_accepts_and_says_nothing_costs_no_cpu(tmp_path: Path) -> None:
