@@ -33,6 +33,11 @@ class Counters:
         self.store_errors = Counter(
             "schoolpulse_store_errors", "Writes that the store could not take; they are repeated.", registry=own
         )
+        self.store_replays = Counter(
+            "schoolpulse_store_replays",
+            "Restarts of the store's server after which what had not settled was written again.",
+            registry=own,
+        )
         self.spool_errors = Counter(
             "schoolpulse_spool_errors", "Writes that the spool could not take; they are repeated.", registry=own
         )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from schoolpulse_collector.received import Low
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Series
+
+KEEP = 35 * 86_400_000  # milliseconds that a store remembers which reports it has; older reports are refused
 
 
 class StoreDown(Exception):
@@ -38,10 +41,16 @@ class Last(NamedTuple):
 
 
 class Store(Protocol):
-    """Where samples stay. ``write`` comes from one thread, everything else from any."""
+    """Where samples stay. One thread calls ``write``, ``running_since`` and ``upkeep``, any thread the others."""
+
+    settling: float
+    """Seconds from the return of ``write`` until it is surely durable, if the server was not restarted meanwhile."""
+
+    def running_since(self) -> float:
+        """When the server was started, in seconds of its own clock; 0 where ``settling`` is 0. Raises StoreDown."""
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
-        """Store records; durable when it returns. Writing a record twice leaves it once.
+        """Store records. Writing a record twice leaves it once.
 
         Each record also becomes measurement ``report`` with fields ``epoch``, ``seq``, ``lag_ms``, so that any store
         can be compared with what was sent; one without groups is only noted as received. All or nothing, but for the
@@ -60,16 +69,22 @@ class Store(Protocol):
     def lows(self) -> Iterator[Low]:
         """The lowest seq that each sender held when it sent what is stored, to know what is lost."""
 
+    def upkeep(self, now: int) -> None:
+        """What must be done now and then, by the thread that writes: ``now`` in UTC milliseconds. Raises StoreDown."""
+
     def close(self) -> None:
         """Let go of everything; nothing that was written is lost."""
 
 
-def open_store(url: str) -> Store:
-    """Open the store that a URL names, as ``duckdb:///path/to/file``. Raises StoreDown, ValueError for a bad URL."""
-    scheme = url.partition(":")[0]
+def open_store(url: str, folder: Path) -> Store:
+    """Open the store that a URL names, as ``duckdb:///path/to/file`` or ``victoriametrics://host:8428``.
+
+    ``folder``: where it may keep what it needs beside the samples. Raises StoreDown, ValueError for a bad URL.
+    """
+    scheme = url.partition(":")[0].partition("+")[0]
     try:
         module = importlib.import_module(f"schoolpulse_collector.stores.{scheme}")
     except ModuleNotFoundError as why:
         raise ValueError(f"store {url!r}: there is no store of the kind {scheme!r}") from why
-    store: Store = module.open_url(url)
+    store: Store = module.open_url(url, folder)
     return store

@@ -1,0 +1,138 @@
+r"""InfluxDB 1.8, 2.x or 3 over HTTP: written through ``/api/v2/write``, asked in InfluxQL through ``/query``.
+
+A point written twice overwrites itself. Two reports of one device in the same millisecond are one point. A tag's value
+can't end in a backslash there: ``C:\`` becomes ``C:``, as Telegraf has it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import urllib3
+
+from schoolpulse_agent.wire import group_key
+from schoolpulse_collector.influxql import frame, to_influxql
+from schoolpulse_collector.lineprotocol import TIMEOUT, LineWriter, render
+from schoolpulse_collector.received import Low
+from schoolpulse_collector.received import Row as ReceivedRow
+from schoolpulse_collector.receivedfile import ReceivedFile
+from schoolpulse_collector.record import Record
+from schoolpulse_collector.series import Frame, Series
+from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+
+EXAMPLE = "influxdb://host:8086/schoolpulse?org=hcm&token_file=/etc/schoolpulse/influxdb-token"
+MOMENT = ("school", "room", "kind")  # tags that tell where a device stood, not which series this is
+RECENT = "35d"  # how far back a start looks for last values
+
+
+def open_url(url: str, folder: Path) -> InfluxDB:
+    """Open ``influxdb://host:8086/bucket?org=name&token_file=path`` or ``influxdb+https://...``.
+
+    The token of an InfluxDB 1.8 is ``user:password``. Raises StoreDown, ValueError for a bad URL.
+    """
+    parts, asked = urlsplit(url), parse_qs(urlsplit(url).query)
+    bucket = parts.path.strip("/")
+    if not parts.hostname or not bucket or set(asked) - {"org", "token_file"}:
+        raise ValueError(f"store {url!r}: write {EXAMPLE}")
+    token = ""
+    if "token_file" in asked:
+        try:
+            token = Path(asked["token_file"][0]).read_text(encoding="utf-8").strip()
+        except OSError as why:
+            raise ValueError(f"store: token_file {asked['token_file'][0]!r}: {why.strerror}") from None
+    scheme = parts.scheme.partition("+")[2] or "http"
+    org = asked.get("org", ["-"])[0]
+    return InfluxDB(f"{scheme}://{parts.netloc}", bucket, org, token, folder / "received.sqlite")
+
+
+def _backslashes(value: str) -> str:
+    """A backslash stands for itself, but at the end it would escape what follows."""
+    return value.rstrip("\\")
+
+
+class InfluxDB:
+    """A store on a server that syncs its log before it answers."""
+
+    settling = 0.0
+
+    def __init__(self, url: str, bucket: str, org: str, token: str, received: Path) -> None:
+        self._url, self._bucket = url, bucket
+        self._writer = LineWriter(url, bucket, org, token or "-")
+        headers = {"Authorization": f"Token {token}"} if token else {}
+        self._http = urllib3.PoolManager(timeout=TIMEOUT / 1000, retries=False, headers=headers)
+        self._received = ReceivedFile(received)
+
+    def running_since(self) -> float:
+        """See ``store.Store``."""
+        return 0.0
+
+    def write(self, records: Sequence[Record]) -> list[Refusal]:
+        """See ``store.Store``."""
+        lines, refusals = render(records, _backslashes)
+        refusals += self._writer.write(lines)
+        self._received.note(records)
+        return refusals
+
+    def query(self, series: Series) -> Frame:
+        """See ``store.Store``."""
+        keys = self._ask(f'SHOW TAG KEYS FROM "{series.measurement}"')
+        tags = [row[0] for found in keys["results"][0].get("series", ()) for row in found["values"]]
+        if not tags:
+            return Frame(series.group_by, [])
+        return frame(series, self._ask(to_influxql(series, [tag for tag in tags if tag not in MOMENT])))
+
+    def latest(self) -> Iterator[Last]:
+        """See ``store.Store``."""
+        newest: dict[tuple[str, str], Last] = {}
+        rows = self._ask(
+            f"SELECT * FROM /.*/ WHERE time > now() - {RECENT} GROUP BY * ORDER BY time DESC LIMIT 1", "ms"
+        )
+        for found in rows["results"][0].get("series", ()):
+            tags = {name: value for name, value in found.get("tags", {}).items() if value}
+            if "device" not in tags:  # somebody else's
+                continue
+            own = {name: value for name, value in tags.items() if name not in ("device", *MOMENT)}
+            t, *values = found["values"][0]
+            fields = {
+                name: float(value)
+                for name, value in zip(found["columns"][1:], values, strict=True)
+                if value is not None
+            }
+            key = tags["device"], group_key(found["name"], own)
+            if key not in newest or newest[key].t < t:  # a device that moved has a series for each room
+                newest[key] = Last(*key, t, fields)
+        yield from newest.values()
+
+    def received(self) -> Iterator[ReceivedRow]:
+        """See ``store.Store``."""
+        return self._received.rows()
+
+    def lows(self) -> Iterator[Low]:
+        """See ``store.Store``."""
+        return self._received.lows()
+
+    def upkeep(self, now: int) -> None:
+        """See ``store.Store``; how long samples stay is the server's own setting."""
+        self._received.forget(now - KEEP)
+
+    def close(self) -> None:
+        """See ``store.Store``."""
+        self._writer.close()
+        self._received.close()
+
+    def _ask(self, statement: str, epoch: str = "s") -> Any:
+        parameters = {"db": self._bucket, "epoch": epoch, "q": statement}
+        try:
+            answer = self._http.request("POST", f"{self._url}/query", fields=parameters, encode_multipart=False)
+        except urllib3.exceptions.HTTPError as why:
+            raise StoreDown(f"{self._url}: {why}") from why
+        found = json.loads(answer.data) if answer.status == 200 else {}
+        error = found.get("error") or next((one["error"] for one in found.get("results", ()) if "error" in one), "")
+        if answer.status != 200 or error:
+            said = error or answer.data[:300].decode(errors="replace")
+            raise StoreDown(f"{self._url}/query answers {answer.status}: {said}")
+        return found

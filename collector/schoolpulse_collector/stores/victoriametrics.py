@@ -1,0 +1,174 @@
+"""VictoriaMetrics, single node, over HTTP; a series is named ``{measurement}_{field}``.
+
+It is run with ``-dedup.minScrapeInterval=1ms`` (or a report written twice counts twice), ``-search.latencyOffset=0s``
+and a ``-retentionPeriod`` of at least 35 days. Two reports of one device in the same millisecond are one sample.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from schoolpulse_agent import probe
+from schoolpulse_agent.wire import group_key
+from schoolpulse_collector import delivery
+from schoolpulse_collector.lineprotocol import TIMEOUT, LineWriter, render
+from schoolpulse_collector.metricsql import frame, to_metricsql
+from schoolpulse_collector.received import Low
+from schoolpulse_collector.received import Row as ReceivedRow
+from schoolpulse_collector.receivedfile import ReceivedFile
+from schoolpulse_collector.record import Record
+from schoolpulse_collector.series import Frame, Series
+from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+
+log = logging.getLogger(__name__)
+
+CACHED = 5 * 60_000  # milliseconds: of what is older, VictoriaMetrics caches answers, and does not see that more came
+RESET_EVERY = 60.0  # seconds between two resets of that cache
+LOOK_EVERY = 5.0  # seconds an answer about the server's start is believed
+RECENT = "1d"  # how far back a start looks for last values
+
+
+def open_url(url: str, folder: Path) -> VictoriaMetrics:
+    """Open ``victoriametrics://host:8428`` or ``victoriametrics+https://host``. Raises StoreDown."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError(f"store {url!r}: write victoriametrics://host:8428")
+    scheme = parts.scheme.partition("+")[2] or "http"
+    return VictoriaMetrics(f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}", folder / "received.sqlite")
+
+
+class VictoriaMetrics:
+    """A store on a server that answers before it has written: see ``settling``."""
+
+    settling = 60.0  # a kill lost what it had answered up to 9 s before (measured with 1.79.5)
+
+    def __init__(self, url: str, received: Path) -> None:
+        self._url = url
+        self._writer = LineWriter(url, "schoolpulse", "-", "-")
+        self._http = urllib3.PoolManager(timeout=TIMEOUT / 1000, retries=False)
+        self._received = ReceivedFile(received)
+        self._since, self._looked = 0.0, -LOOK_EVERY
+        self._backfilled, self._reset_at = False, 0.0
+
+    def running_since(self) -> float:
+        """See ``store.Store``."""
+        if time.monotonic() - self._looked >= LOOK_EVERY:
+            body = self._get("/metrics")
+            found = [line for line in body.decode().splitlines() if line.startswith("vm_app_start_timestamp ")]
+            if not found:
+                raise StoreDown(f"{self._url}/metrics does not say when the server was started")
+            self._since, self._looked = float(found[0].split()[1]), time.monotonic()
+        return self._since
+
+    def write(self, records: Sequence[Record]) -> list[Refusal]:
+        """See ``store.Store``."""
+        try:
+            lines, refusals = render(records, _backslashes)
+            refusals += self._writer.write(lines)
+        except StoreDown:
+            self._looked = -LOOK_EVERY  # perhaps it was restarted
+            raise
+        self._received.note(records)
+        self._show_backfill(records)
+        return refusals
+
+    def query(self, series: Series) -> Frame:
+        """See ``store.Store``."""
+        expression, parameters = to_metricsql(series)
+        path = "/api/v1/query_range" if series.every else "/api/v1/query"
+        return frame(series, self._ask(path, {"query": expression, **parameters}))
+
+    def latest(self) -> Iterator[Last]:
+        """The last values of one day, of the metrics that this version knows; others come with the next report."""
+        found: dict[tuple[str, str], tuple[int, dict[str, float]]] = {}
+        for measurement, field in (
+            *probe.metrics(),
+            *delivery.METRICS,
+            *(("report", name) for name in ("seq", "lag_ms")),
+        ):
+            values, times = (
+                self._ask("/api/v1/query", {"query": f"{over}({measurement}_{field}[{RECENT}])", "nocache": 1})
+                for over in ("last_over_time", "tlast_over_time")
+            )
+            when = {_series(row): round(float(row["value"][1]) * 1000) for row in times["data"]["result"]}
+            for row in values["data"]["result"]:
+                key = row["metric"]["device"], group_key(measurement, _own_tags(row["metric"]))
+                t = when.get(_series(row), 0)
+                before = found.get(key, (0, {}))
+                if t >= before[0]:  # fields of one group are measured together: an older one is gone
+                    kept = before[1] if t == before[0] else {}
+                    found[key] = t, {**kept, field: float(row["value"][1])}
+        for (device, group), (t, fields) in found.items():
+            yield Last(device, group, t, fields)
+
+    def received(self) -> Iterator[ReceivedRow]:
+        """See ``store.Store``."""
+        return self._received.rows()
+
+    def lows(self) -> Iterator[Low]:
+        """See ``store.Store``."""
+        return self._received.lows()
+
+    def upkeep(self, now: int) -> None:
+        """See ``store.Store``; how long samples stay is the server's own setting."""
+        self._received.forget(now - KEEP)
+
+    def close(self) -> None:
+        """See ``store.Store``."""
+        self._writer.close()
+        self._received.close()
+
+    def _show_backfill(self, records: Sequence[Record]) -> None:
+        """Let late data be seen: answers about those times may be cached."""
+        self._backfilled |= any(record.t < time.time() * 1000 - CACHED for record in records)
+        now = time.monotonic()
+        if self._backfilled and now - self._reset_at >= RESET_EVERY:
+            self._backfilled, self._reset_at = False, now
+            try:
+                self._get("/internal/resetRollupResultCache")
+            except StoreDown as why:  # answers stay old for a while; nothing is lost
+                log.warning("%s", why)
+                self._backfilled = True
+
+    def _ask(self, path: str, parameters: dict[str, Any]) -> Any:
+        try:
+            answer = self._http.request("POST", self._url + path, fields=parameters, encode_multipart=False)
+        except urllib3.exceptions.HTTPError as why:
+            raise StoreDown(f"{self._url}: {why}") from why
+        if answer.status != 200:
+            raise StoreDown(f"{self._url}{path} answers {answer.status}: {answer.data[:300].decode(errors='replace')}")
+        return json.loads(answer.data)
+
+    def _get(self, path: str) -> bytes:
+        try:
+            answer = self._http.request("GET", self._url + path)
+        except urllib3.exceptions.HTTPError as why:
+            raise StoreDown(f"{self._url}: {why}") from why
+        if answer.status != 200:
+            raise StoreDown(f"{self._url}{path} answers {answer.status}")
+        return answer.data
+
+
+def _backslashes(value: str) -> str:
+    """A backslash escapes a backslash here."""
+    return value.replace("\\", "\\\\")
+
+
+def _series(row: Any) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(item for item in row["metric"].items() if item[0] != "__name__"))
+
+
+def _own_tags(labels: dict[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in labels.items()
+        if name not in ("__name__", "device", "school", "room", "kind", "db")
+    }
