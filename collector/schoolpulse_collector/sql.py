@@ -21,12 +21,13 @@ OVER = {
 LOOK_BACK = 300  # seconds before the first bucket in which a counter's previous value is looked for
 
 
-def to_sql(series: Series, tags: Collection[str], identity: Collection[str]) -> tuple[str, Arguments]:
+def to_sql(series: Series, tags: Collection[str], identity: Collection[str], source: str) -> tuple[str, Arguments]:
     """Return a query with columns (t in seconds, the tags grouped by, value) and its arguments.
 
     Our own names begin with _, which no measured one does.
 
-    ``tags``: those the measurement has. ``identity``: those that tell one series of a counter from another.
+    ``tags``: those the measurement has. ``identity``: those that tell one series of a counter from another. ``source``:
+    what to select from.
     Every name was checked to be a plain name, every value is an argument.
     """
     for tag in (*series.group_by, *(tag for tag, _, _ in series.where)):
@@ -35,7 +36,6 @@ def to_sql(series: Series, tags: Collection[str], identity: Collection[str]) -> 
     test, arguments = _where(series)
     window, shift = series.window * 1000, series.offset * 1000
     field = f'"{series.field}"'
-    source = f'm."{series.measurement}"'
     bucket = f"((t + {shift}) // {window} * {window} - {shift}) // 1000" if series.every else f"{series.first}"
     if series.aggregate == "rate":
         source, value = _rate_source(source, test, field, identity), f"sum(_step) / {series.window}.0"

@@ -59,7 +59,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
-    with closing(open_store(url)) as made:
+    with closing(open_store(url, Path())) as made:
         yield made
 
 
@@ -178,10 +178,10 @@ def test_a_batch_that_holds_a_record_twice_leaves_it_once(store: Store) -> None:
 def test_old_batches_replayed_after_a_reopen_leave_each_record_once(url: str) -> None:
     batches = [[record(seq, {"disk,path=/": {"free": 1.0}}) for seq in range(at, at + 5)] for at in (1, 6, 11)]
     for _ in range(3):
-        with closing(open_store(url)) as store:
+        with closing(open_store(url, Path())) as store:
             for batch in batches:
                 store.write(batch)
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert seqs(store) == list(range(1, 16))
         assert ask(store, "disk", "free", aggregate="count") == [(15,)]
 
@@ -215,43 +215,44 @@ def test_received_tells_what_was_written_as_ranges(store: Store, batches: list[l
 
 
 def test_received_is_the_same_after_a_reopen(url: str) -> None:
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(seq) for seq in (1, 2, 3, 7)])
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert sorted(store.received()) == [("d1", 7, 1, 3), ("d1", 7, 7, 7)]
 
 
 def test_a_record_without_groups_is_noted_as_received_and_stored_nowhere(url: str) -> None:
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert store.write([record(1), record(2, {}), record(3)]) == []
         assert store.write([record(4, {})]) == []
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert list(store.received()) == [("d1", 7, 1, 4)]
         assert seqs(store) == [1, 3]
         assert values(store, "mem", "used") == [(1, 1), (3, 3)]
 
 
 def test_lows_tell_the_highest_low_of_each_sender_and_epoch_also_after_a_reopen(url: str) -> None:
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(5, low=4), record(6, low=6), record(1, low=1), record(1, {}, epoch=8, low=1)])
         store.write([record(2, low=2), record(9, device="d2", low=9)])
-        lows = [("d1", 7, 6), ("d1", 8, 1), ("d2", 7, 9)]
+        arrived = {seq: (T + seq) * 1000 + 250 for seq in (1, 6, 7, 9)}
+        lows = [("d1", 7, 6, arrived[6]), ("d1", 8, 1, arrived[1]), ("d2", 7, 9, arrived[9])]
         assert sorted(store.lows()) == lows
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert sorted(store.lows()) == lows
         store.write([record(7, low=7)])
-        assert ("d1", 7, 7) in store.lows()
+        assert ("d1", 7, 7, arrived[7]) in store.lows()
 
 
 # New names, at any time.
 
 
 def test_new_measurements_tags_and_fields_may_appear_at_any_time(url: str) -> None:
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(1, {"disk": {"free": 1.0}})])
         store.write([record(2, {"disk": {"free": 2.0, "total": 20.0}}), record(3, {"disk,path=/": {"free": 3.0}})])
         store.write([record(4, {"fan,name=cpu": {"rpm": 900.0}})])
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(5, {"disk,fstype=ext4,path=/": {"inodes": 5.0}, "ups": {"charge": 50.0}})])
         assert values(store, "disk", "free") == [(1, 1), (2, 2), (3, 3)]
         assert values(store, "disk", "total") == [(2, 20)]
@@ -261,14 +262,14 @@ def test_new_measurements_tags_and_fields_may_appear_at_any_time(url: str) -> No
 
 
 def test_a_name_that_is_a_tag_here_and_a_field_there_is_refused_while_the_rest_is_stored(url: str) -> None:
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(1, {"disk,path=/": {"free": 1.0}})])
         first = record(2, {"disk": {"path": 5.0}, "mem": {"used": 2.0}})
         second = record(3, {"disk,free=yes": {"total": 5.0}, "disk,path=/": {"free": 3.0}})
         refusals = store.write([first, second, record(4, {"disk,path=/": {"free": 4.0}})])
         assert [(refusal.record, refusal.group) for refusal in refusals] == [(first, "disk"), (second, "disk,free=yes")]
         assert all(refusal.reason for refusal in refusals)
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert [refusal.group for refusal in store.write([record(5, {"disk": {"path": 5.0}})])] == ["disk"]
         assert seqs(store) == [1, 2, 3, 4, 5]
         assert values(store, "disk", "free") == [(1, 1), (3, 3), (4, 4)]
@@ -326,11 +327,11 @@ def test_an_unknown_tag_is_a_bad_query(store: Store, what: dict[str, Any]) -> No
 
 def test_latest_gives_the_newest_of_each_group_also_when_late_data_is_written_later(url: str) -> None:
     disk = "disk,path=/"
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(5, {disk: {"free": 5.0, "total": 9.0}, "mem": {"used": 5.0}}), record(9, device="d2")])
         store.write([record(3, {disk: {"free": 3.0}, "mem": {"used": 3.0}}), record(4, {"swap": {"used": 4.0}})])
         store.write([record(6, {disk: {"free": 6.0}}, room="other")])
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         last = sorted(row for row in store.latest() if row.group != "report")
     assert last == [
         ("d1", disk, (T + 6) * 1000, {"free": 6.0}),
@@ -420,10 +421,11 @@ def test_questions_are_answered_while_new_names_appear(store: Store) -> None:
 
 WRITER = """
 import sys
+from pathlib import Path
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.store import open_store
 
-store, number, t = open_store(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+store, number, t = open_store(sys.argv[1], Path()), int(sys.argv[2]), int(sys.argv[3])
 while True:
     groups = {f"disk,path=/{number % 4}": {"free": 1.0, f"f{number % 50}": 2.0}, f"m{number % 9}": {"n": 1.0}}
     seqs = range(number * 5 + 1, number * 5 + 6)
@@ -450,7 +452,7 @@ def test_after_kill_nine_all_written_batches_are_there_whole_and_a_replay_leaves
             writer.kill()
             printed += writer.stdout.readlines()
         promised = int([line for line in printed if line.endswith(b"\n")][-1])
-        with closing(open_store(url)) as store:
+        with closing(open_store(url, Path())) as store:
             there = seqs(store)
             assert promised > known
             assert there == list(range(1, len(there) + 1))
@@ -477,7 +479,7 @@ def test_a_batch_that_could_not_be_written_can_be_written_again(store: Store) ->
 @pytest.mark.parametrize("url", ["", "nosuch:///x", "nosuch", "os.path:///x", "../stores/duckdb:///x", "duckdb:x"])
 def test_a_url_that_names_no_store_is_a_value_error_that_shows_it(url: str) -> None:
     with pytest.raises(ValueError, match="store") as raised:
-        open_store(url)
+        open_store(url, Path())
     assert repr(url) in str(raised.value)
 
 
@@ -489,7 +491,7 @@ from pathlib import Path
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.store import StoreDown, open_store
 
-store, t, said = open_store(sys.argv[1]), int(sys.argv[2]), []
+store, t, said = open_store(sys.argv[1], Path()), int(sys.argv[2]), []
 groups = {"mem": {f"f{i}": 1.0 for i in range(50)}}
 
 def write(number):
@@ -515,7 +517,7 @@ def test_a_full_disk_is_a_store_that_is_down_until_there_is_room_again(tmp_path:
     command = [sys.executable, "-c", FULL_DISK, url, str(T), f"{tmp_path}/samples.duckdb.wal"]
     output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     assert json.loads(output) == ["written", "down", "down", "down", "written", "written"]
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         assert seqs(store) == list(range(5, 20))
         assert ask(store, "mem", "f0", aggregate="count") == [(15,)]
 
@@ -523,14 +525,14 @@ def test_a_full_disk_is_a_store_that_is_down_until_there_is_room_again(tmp_path:
 def test_a_file_that_is_no_database_is_a_store_that_is_down(tmp_path: Path) -> None:
     (tmp_path / "samples.duckdb").write_bytes(b"This is no DuckDB file. " * 1000)
     with pytest.raises(StoreDown, match=r"samples\.duckdb"):
-        open_store(f"duckdb://{tmp_path}/samples.duckdb")
+        open_store(f"duckdb://{tmp_path}/samples.duckdb", Path())
 
 
 def test_a_second_process_finds_the_store_down(tmp_path: Path) -> None:
     url = f"duckdb://{tmp_path}/samples.duckdb"
-    with closing(open_store(url)) as store:
+    with closing(open_store(url, Path())) as store:
         store.write([record(1)])
-        program = f"from schoolpulse_collector.store import open_store; open_store({url!r})"
+        program = f"from schoolpulse_collector.store import open_store; open_store({url!r}, None)"
         second = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
     assert second.returncode == 1
     assert b"StoreDown" in second.stderr
