@@ -25,6 +25,7 @@ from schoolpulse_api.centre import Centre
 from schoolpulse_api.feed import Feed
 from schoolpulse_api.settings import Settings, SettingsError
 from schoolpulse_collector import record
+from schoolpulse_collector.backpressure import Backpressure, Load
 from schoolpulse_collector.broker import Broker, Door
 from schoolpulse_collector.clock import Clock
 from schoolpulse_collector.counters import Counters
@@ -58,9 +59,9 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         members = demo.fill(registry) if with_demo else []
         roster = Roster(registry)
 
-        store = open_store(settings.store_url)
+        store = open_store(settings.store_url, home)
         parts.callback(store.close)
-        spool = Spool(home / "spool")
+        spool = Spool(home / "spool", keep_bytes=int(settings.spool_gb * 2**30))
         parts.callback(spool.close)
         received = Received(store.received(), store.lows())
         latest = Latest(store.latest())
@@ -82,7 +83,9 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         parts.callback(subscriber.stop)
         delivery = Delivery(received, roster)
         counters.registry.register(delivery)
-        intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters, delivery)
+        load = partial(_load, subscriber, spool, shipper)
+        backpressure = Backpressure(settings.replay_rate, load)
+        intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters, delivery, backpressure)
         intake.listeners += [latest.update, feed.on_record]
         _begin(parts, intake)
         clock = _begin(parts, Clock(presence, subscriber))
@@ -177,13 +180,17 @@ def _take_up(spool: Spool, received: Received, latest: Latest) -> None:
             except msgspec.DecodeError:  # the shipper puts it among the dead letters
                 continue
             received.add(late.device, late.epoch, late.seq)
-            received.held_from(late.device, late.epoch, late.low)
+            received.held_from(late.device, late.epoch, late.low, late.arrived)
             latest.update(late)
+
+
+def _load(subscriber: Subscriber, spool: Spool, shipper: Shipper) -> Load:
+    return Load(subscriber.inbox.filled, spool.bytes_after(shipper.place))
 
 
 def _watch(counters: Counters, subscriber: Subscriber, spool: Spool, shipper: Shipper, presence: Presence) -> None:
     """Gauges for ``/metrics``: what waits where, and who is there."""
-    counters.watch("schoolpulse_intake_waiting", "Messages read but not judged yet.", subscriber.inbox.qsize)
+    counters.watch("schoolpulse_intake_bytes", "Messages read but not judged yet.", subscriber.inbox.qsize)
     counters.watch(
         "schoolpulse_spool_bytes", "Bytes in the spool not stored yet.", lambda: spool.bytes_after(shipper.place)
     )

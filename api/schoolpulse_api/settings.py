@@ -27,7 +27,11 @@ class Settings(BaseSettings):
     mqtt_port: int = Field(1883, ge=1, le=65535, description="port of the embedded broker")
     broker: str = Field("", description="MQTT broker as mqtt://127.0.0.1:1883; empty: the embedded one")
     broker_password_file: str = Field("", description="file with the password of the user 'collector' at that broker")
-    store: str = Field("", description="where samples stay; empty: duckdb in home")
+    store: str = Field("", description="where samples stay, as victoriametrics://127.0.0.1:8428; empty: duckdb in home")
+    spool_gb: float = Field(4.0, ge=0.1, description="reports kept for a store that is away; then senders keep theirs")
+    replay_rate: float = Field(
+        1.0, ge=0, le=1000, description="messages of backlog a second from each sender after a cut; 0: pause"
+    )
     registry: str = Field("", description="database of schools and devices; empty: SQLite in home")
     time_zone: str = Field("Asia/Ho_Chi_Minh", description="zone in which people see times")
 

@@ -20,6 +20,7 @@ import orjson
 from schoolpulse_agent import wire
 from schoolpulse_agent.ranges import Ranges
 from schoolpulse_collector import record as records
+from schoolpulse_collector.backpressure import Backpressure
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters, Letter
 from schoolpulse_collector.delivery import Delivery, is_report
@@ -38,6 +39,7 @@ OLDEST = 35 * 86_400_000  # milliseconds: older reports are refused ...
 AHEAD = 5 * 60_000  # ... and so are those from the future
 LOG_EVERY = 60.0  # seconds between two log lines about one device
 HELLO_RANGES = 200  # at most so many, the newest, answer a hello; a sender in order needs one
+FORGET_EVERY = 3600.0  # seconds; an epoch not heard for so long as OLDEST: a repeat of it would be refused anyway
 RETRY = 1.0  # seconds until a full disk is tried again
 
 
@@ -69,24 +71,29 @@ class Intake(threading.Thread):
         presence: Presence,
         counters: Counters,
         delivery: Delivery,
+        backpressure: Backpressure,
     ) -> None:
         super().__init__(name="intake", daemon=True)
         self.listeners: list[Callable[[Record], None]] = []  # called with each accepted record, once, in order
         self._subscriber, self._roster, self._spool, self._received = subscriber, roster, spool, received
         self._dead_letters, self._presence, self._counters = dead_letters, presence, counters
-        self._delivery = delivery
+        self._delivery, self._backpressure = delivery, backpressure
         self.works = True  # whether the last batch could be kept
         self._stopping = threading.Event()
         self._logged: dict[str, float] = defaultdict(float)
 
     def run(self) -> None:
         """Take in batches until stopped."""
+        forgotten = time.monotonic()
         while not self._stopping.is_set():
             messages = self._gather()
             try:
                 outcome = self._judge(messages)
                 if (messages or outcome.accepted) and self._keep(outcome):
                     self._answer(messages, outcome)
+                if time.monotonic() - forgotten > FORGET_EVERY:
+                    forgotten = time.monotonic()
+                    self._received.forget(int(time.time() * 1000) - OLDEST)
             except Exception:  # a mistake of ours: what has no receipt comes again, and the next batch may do
                 log.exception("batch of %d messages failed", len(messages))
                 for message in messages:  # or they would fill the broker's window; senders go by receipts
@@ -179,10 +186,11 @@ class Intake(threading.Thread):
                 return True
 
     def _answer(self, messages: list[Message], outcome: Outcome) -> None:
+        now = int(time.time() * 1000)
         for key in outcome.accepted:
             self._received.add(*key)
         for (device, epoch), low in outcome.lows.items():
-            self._received.held_from(device, epoch, low)
+            self._received.held_from(device, epoch, low, now)
         for message in messages:
             self._subscriber.acknowledge(message)
         for device, said in outcome.said:  # a hello is answered with all that is here of its epoch
@@ -190,9 +198,10 @@ class Intake(threading.Thread):
                 known = outcome.receipts.setdefault(device, {}).setdefault(said.epoch, Ranges())
                 for first, last in list(self._received.of(device, said.epoch))[-HELLO_RANGES:]:
                     known.add(first, last)
-        now = int(time.time() * 1000)
+        replay = self._backpressure.replay_rate()
         for device, epochs in outcome.receipts.items():
-            self._subscriber.send(wire.down_topic(device, "receipt"), wire.encode_receipt(wire.Receipt(now, epochs)))
+            receipt = wire.encode_receipt(wire.Receipt(now, epochs, replay))
+            self._subscriber.send(wire.down_topic(device, "receipt"), receipt)
             self._counters.receipts.inc()
         for device, said in outcome.said:
             self._presence.said(device, said)

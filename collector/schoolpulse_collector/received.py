@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from schoolpulse_agent.ranges import Ranges
 
 Row = tuple[str, int, int, int]  # device, epoch, first seq, last seq
-Low = tuple[str, int, int]  # device, epoch, lowest seq that its sender still held
+Low = tuple[str, int, int, int]  # device, epoch, lowest seq that its sender still held, when last heard (UTC ms)
 Key = tuple[str, int]  # device, epoch
 
 
@@ -21,11 +21,12 @@ class Received:
     def __init__(self, rows: Iterable[Row] = (), lows: Iterable[Low] = ()) -> None:
         self._ranges: dict[Key, Ranges] = {}
         self._lows: dict[Key, int] = {}
+        self._heard: dict[Key, int] = {}
         self._lost: dict[Key, int] = {}  # those that lost something
         for device, epoch, first, last in rows:
             self._ranges.setdefault((device, epoch), Ranges()).add(first, last)
-        for device, epoch, low in lows:
-            self.held_from(device, epoch, low)
+        for device, epoch, low, heard in lows:
+            self.held_from(device, epoch, low, heard)
 
     def __contains__(self, key: tuple[str, int, int]) -> bool:
         device, epoch, seq = key
@@ -36,9 +37,10 @@ class Received:
         """Note that this report has arrived."""
         self._ranges.setdefault((device, epoch), Ranges()).add(seq)
 
-    def held_from(self, device: str, epoch: int, low: int) -> None:
-        """Note that the sender holds nothing below ``low`` any more; call it after ``add``."""
+    def held_from(self, device: str, epoch: int, low: int, heard: int) -> None:
+        """Note that the sender held nothing below ``low`` any more at ``heard``, UTC ms; call it after ``add``."""
         key = (device, epoch)
+        self._heard[key] = max(heard, self._heard.get(key, 0))
         low = self._lows[key] = max(low, self._lows.get(key, 1))
         arrived = sum(min(last, low - 1) - first + 1 for first, last in self.of(device, epoch) if first < low)
         if lost := low - 1 - arrived:
@@ -55,6 +57,15 @@ class Received:
         """Put the changed copy in the place of what it was made of."""
         self._ranges.update(part._ranges)
         self._lows.update(part._lows)
+        self._heard.update(part._heard)
+
+    def forget(self, before: int) -> list[Key]:
+        """Let go of the epochs that were heard last before ``before``, UTC ms; return which."""
+        old = [key for key, heard in list(self._heard.items()) if heard < before]
+        for key in old:
+            for known in (self._ranges, self._lows, self._heard, self._lost):
+                known.pop(key, None)
+        return old
 
     def losses(self) -> dict[str, int]:
         """How many reports are lost, of each device that lost any."""
@@ -76,4 +87,4 @@ class Received:
     def lows(self, keys: Iterable[Key]) -> Iterator[Low]:
         """The lows of these (device, epoch), to be written down."""
         for device, epoch in keys:
-            yield device, epoch, self._lows.get((device, epoch), 1)
+            yield device, epoch, self._lows.get((device, epoch), 1), self._heard.get((device, epoch), 0)

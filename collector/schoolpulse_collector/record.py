@@ -20,6 +20,11 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     m: dict[str, dict[str, float]]  # empty: a report that was refused; it counts as received and is stored nowhere
     low: int = 1  # the lowest seq its sender still held
 
+    @property
+    def arrived(self) -> int:
+        """UTC milliseconds."""
+        return self.t + self.lag
+
 
 _decoder = msgspec.json.Decoder(Record)
 

@@ -65,7 +65,7 @@ class Series:
             raise BadQuery(f"limit must be 1 to {MAX_ROWS}")
         try:
             ZoneInfo(self.tz)
-        except (ZoneInfoNotFoundError, ValueError) as why:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as why:  # OSError: a folder's name, a name too long
             raise BadQuery(f"time zone {self.tz!r} is not known") from why
 
     @property

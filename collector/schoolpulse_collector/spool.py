@@ -6,6 +6,7 @@ Files of blocks, as in an outbox; records are numbered, and a file's name is the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from schoolpulse_agent import segment
 
 SEGMENT_BYTES = 8 * 2**20
+KEEP_BYTES = 4 * 2**30  # when so much waits for the store, no more is taken in
 BLOCK_BYTES = segment.MAX_BLOCK // 2  # before compression
 
 
@@ -27,11 +29,11 @@ class Place(NamedTuple):
 class Spool:
     """Append from one thread, read from others."""
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, keep_bytes: int = KEEP_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._damaged: set[Place] = set()
-        self._segment_bytes = segment_bytes
+        self._segment_bytes, self._keep_bytes = segment_bytes, keep_bytes
         self._fd: int | None = None
         self._end = Place(0, 0)
         self._next = self._repair()
@@ -39,6 +41,10 @@ class Spool:
     def append(self, records: list[bytes]) -> None:
         """Keep records, durable when it returns. Raises OSError; then none of them was kept, and a retry may help."""
         if self._fd is None or self._end.offset >= self._segment_bytes:
+            if self.bytes_after(self.start()) + self._segment_bytes > self._keep_bytes:
+                raise OSError(
+                    errno.EDQUOT, f"the spool has its {self._keep_bytes // 2**20} MB; the store must take them"
+                )
             self._open(self._next)
         assert self._fd is not None
         end = os.lseek(self._fd, 0, os.SEEK_END)

@@ -13,7 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 log = logging.getLogger(__name__)
 
 CLIENT_ID = "collector"
-QUEUE = 2000  # messages read ahead of the intake; past that the broker waits
+INBOX_BYTES = 64 * 2**20  # of messages read ahead of the intake; past that the broker waits
+OVERHEAD = 1000  # bytes that a message takes besides its payload
 
 
 class Message(NamedTuple):
@@ -26,11 +27,36 @@ class Message(NamedTuple):
     connection: int  # a mid means nothing on another connection
 
 
+class Inbox(queue.Queue[Message]):
+    """A queue that is full by bytes, not by messages; ``qsize`` is in bytes."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+
+    def _qsize(self) -> int:
+        return self._bytes
+
+    def _put(self, item: Message) -> None:
+        super()._put(item)
+        self._bytes += len(item.payload) + OVERHEAD
+
+    def _get(self) -> Message:
+        item: Message = super()._get()
+        self._bytes -= len(item.payload) + OVERHEAD
+        return item
+
+    @property
+    def filled(self) -> float:
+        """Part of its room that is taken, 0 to about 1."""
+        return self.qsize() / self.maxsize
+
+
 class Subscriber:
     """Connects and reconnects by itself, in paho's own thread."""
 
     def __init__(self, url: str, password: str) -> None:
-        self.inbox: queue.Queue[Message] = queue.Queue(QUEUE)
+        self.inbox = Inbox(INBOX_BYTES)
         self.connected = False
         self._connection = 0
         self._address = urlsplit(url)
