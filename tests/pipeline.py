@@ -14,6 +14,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from running import Mosquitto, free_port, wait_until
 
+from schoolpulse_collector.backpressure import Backpressure, Load
 from schoolpulse_collector.broker import Broker, Door
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
@@ -72,6 +73,7 @@ class Pipeline:
             self.presence,
             self.counters,
             self.delivery,
+            Backpressure(1.0, lambda: Load(self.subscriber.inbox.filled, 0)),
         )
         self.subscriber.start()
         parts.callback(self.subscriber.stop)
@@ -89,7 +91,10 @@ class Pipeline:
         """All stored values of a field, in order of time."""
         if field not in self.store._tables.get(measurement, {}):
             return []
-        return [row[0] for row in self.store._ask(f'select "{field}" from m."{measurement}" order by t, device', [])]
+        rows = self.store._ask(
+            measurement, 0, 2**62, lambda source: (f'select "{field}" from {source} order by t, device', [])
+        )
+        return [row[0] for row in rows]
 
     def letters(self) -> list[dict[str, Any]]:
         """The dead letters."""

@@ -132,7 +132,7 @@ class Demo(Program):
 
 
 class Mosquitto(Program):
-    """A real mosquitto with the project's own access rules; ``devices``: id -> secret."""
+    """A real mosquitto with the project's own settings and access rules; ``devices``: id -> secret."""
 
     def __init__(self, folder: Path, devices: dict[str, str]) -> None:
         self.port = free_port()
@@ -145,11 +145,10 @@ class Mosquitto(Program):
         acl.write_text((ROOT / "deploy/mosquitto/acl").read_text())
         acl.chmod(0o600)
         config = folder / "mosquitto.conf"
+        own = (ROOT / "deploy/mosquitto/mosquitto.conf").read_text()
         config.write_text(
-            f"user root\nlistener {self.port} 127.0.0.1\nallow_anonymous false\n"
-            f"password_file {passwords}\nacl_file {acl}\n"
-            "use_username_as_clientid true\nmax_inflight_messages 1000\nmax_queued_messages 0\n"
-            f"max_queued_bytes 200000000\npersistence true\npersistence_location {folder}/\nautosave_interval 60\n"
+            own.replace("listener 1883 ", f"user root\nlistener {self.port} ")
+            + f"password_file {passwords}\nacl_file {acl}\npersistence_location {folder}/\n"
         )
         path = os.environ["PATH"] + ":/usr/sbin"
         super().__init__(["mosquitto", "-c", str(config)], folder, PATH=path)

@@ -47,15 +47,15 @@ def test_below_low_and_not_received_is_lost_and_above_it_only_late() -> None:
     received = Received()
     for seq in (1, 2, 10):
         received.add("d1", 7, seq)
-    received.held_from("d1", 7, 8)
+    received.held_from("d1", 7, 8, 0)
     assert received.losses() == {"d1": 5}  # 3 to 7; 8 and 9 may still come
     received.add("d1", 7, 4)  # it was on its way after all
-    received.held_from("d1", 7, 3)  # an older message, overtaken
+    received.held_from("d1", 7, 3, 0)  # an older message, overtaken
     assert received.losses() == {"d1": 4}
 
 
 def test_losses_of_all_epochs_of_a_device_add_up() -> None:
-    received = Received([("d1", 1, 1, 5), ("d2", 1, 1, 9)], [("d1", 1, 7), ("d1", 2, 4), ("d2", 1, 10)])
+    received = Received([("d1", 1, 1, 5), ("d2", 1, 1, 9)], [("d1", 1, 7, 0), ("d1", 2, 4, 0), ("d2", 1, 10, 0)])
     assert received.losses() == {"d1": 1 + 3}
     delivery = Delivery(received, Roster())
     assert delivery.lost() == {"s": {"d1": 4}}

@@ -77,29 +77,31 @@ def test_a_set_that_was_written_down_and_read_again_is_the_same_set(added: list[
 )
 def test_what_did_not_arrive_is_lost_once_its_sender_holds_it_no_more(arrived: list[int], low: int, lost: int) -> None:
     received = Received(("d1", 7, seq, seq) for seq in arrived)
-    received.held_from("d1", 7, low)
+    received.held_from("d1", 7, low, 0)
     assert received.losses() == ({"d1": lost} if lost else {})
 
 
 def test_what_arrives_after_all_is_not_lost() -> None:
     received = Received([("d1", 7, 1, 1)])
-    received.held_from("d1", 7, 3)
+    received.held_from("d1", 7, 3, 0)
     assert received.losses() == {"d1": 1}
     received.add("d1", 7, 2)
-    received.held_from("d1", 7, 3)
+    received.held_from("d1", 7, 3, 0)
     assert received.losses() == {}
 
 
 def test_an_older_message_that_comes_later_takes_back_nothing() -> None:
     received = Received([("d1", 7, 5, 9)])
-    received.held_from("d1", 7, 5)
-    received.held_from("d1", 7, 2)
+    received.held_from("d1", 7, 5, 0)
+    received.held_from("d1", 7, 2, 0)
     assert received.losses() == {"d1": 4}
-    assert list(received.lows([("d1", 7)])) == [("d1", 7, 5)]
+    assert list(received.lows([("d1", 7)])) == [("d1", 7, 5, 0)]
 
 
 def test_losses_of_all_epochs_of_a_device_are_added_and_devices_are_told_apart() -> None:
-    received = Received([("d1", 7, 2, 2), ("d3", 1, 1, 9)], [("d1", 7, 3), ("d1", 8, 5), ("d2", 7, 2), ("d3", 1, 10)])
+    received = Received(
+        [("d1", 7, 2, 2), ("d3", 1, 1, 9)], [("d1", 7, 3, 0), ("d1", 8, 5, 0), ("d2", 7, 2, 0), ("d3", 1, 10, 0)]
+    )
     assert received.losses() == {"d1": 1 + 4, "d2": 1}
 
 
@@ -110,7 +112,7 @@ def test_losses_are_what_lies_below_the_highest_low_and_never_arrived(
     received, lows = Received(), dict[tuple[str, int], int]()
     for (device, epoch, seq), low in messages:
         received.add(device, epoch, seq)
-        received.held_from(device, epoch, low)
+        received.held_from(device, epoch, low, 0)
         lows[device, epoch] = max(low, lows.get((device, epoch), 1))
     arrived = {key for key, _ in messages}
     lost = {device: 0 for device, _ in lows}
@@ -119,3 +121,20 @@ def test_losses_are_what_lies_below_the_highest_low_and_never_arrived(
     assert received.losses() == {device: count for device, count in lost.items() if count}
     again = Received(received.rows(lows), received.lows(lows))
     assert again.losses() == received.losses()
+
+
+def test_epochs_not_heard_for_long_are_forgotten_with_all_that_is_known_of_them() -> None:
+    received = Received([("d1", 1, 5, 9), ("d1", 2, 1, 3)], [("d1", 1, 5, 1000), ("d1", 2, 1, 2000)])
+    assert received.losses() == {"d1": 4}
+    assert received.forget(2000) == [("d1", 1)]
+    assert ("d1", 1, 5) not in received and ("d1", 2, 1) in received
+    assert received.losses() == {} and received.forget(2000) == []
+
+
+def test_a_late_message_does_not_make_an_epoch_look_older() -> None:
+    received = Received()
+    for heard in (3000, 1000):
+        received.add("d1", 1, 1)
+        received.held_from("d1", 1, 1, heard)
+    assert received.forget(3000) == []
+    assert received.forget(3001) == [("d1", 1)]

@@ -49,7 +49,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.spool = Spool(folder / "spool", segment_bytes=2000)
-        self.store = open_store(f"duckdb://{folder}/samples.duckdb")
+        self.store = open_store(f"duckdb://{folder}/samples.duckdb", Path())
         self.letters, self.counters = DeadLetters(folder / "letters"), Counters()
         self.shippers: list[Shipper] = []
 

@@ -159,7 +159,7 @@ def reference(series: Series) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    made = open_store(f"duckdb://{tmp_path_factory.mktemp('sql')}/samples.duckdb")
+    made = open_store(f"duckdb://{tmp_path_factory.mktemp('sql')}/samples.duckdb", Path())
     for at in range(0, len(RECORDS), 3000):
         made.write(RECORDS[at : at + 3000])
     yield made
@@ -259,7 +259,7 @@ def test_any_range_answers_as_the_reference(
 @pytest.fixture
 def few(tmp_path: Path) -> Iterator[Callable[..., Store]]:
     """A store with values (t in seconds after BEGIN: value) of counter ``x.n``."""
-    made = open_store(f"duckdb://{tmp_path}/few.duckdb")
+    made = open_store(f"duckdb://{tmp_path}/few.duckdb", Path())
 
     def fill(**devices: dict[float, float]) -> Store:
         for device, values in devices.items():
