@@ -134,7 +134,7 @@ class Demo(Program):
 class Mosquitto(Program):
     """A real mosquitto with the project's own settings and access rules; ``devices``: id -> secret."""
 
-    def __init__(self, folder: Path, devices: dict[str, str]) -> None:
+    def __init__(self, folder: Path, devices: dict[str, str], more: str = "") -> None:
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         passwords = folder / "passwords"
@@ -148,7 +148,7 @@ class Mosquitto(Program):
         own = (ROOT / "deploy/mosquitto/mosquitto.conf").read_text()
         config.write_text(
             own.replace("listener 1883 ", f"user root\nlistener {self.port} ")
-            + f"password_file {passwords}\nacl_file {acl}\npersistence_location {folder}/\n"
+            + f"password_file {passwords}\nacl_file {acl}\npersistence_location {folder}/\n{more}"
         )
         path = os.environ["PATH"] + ":/usr/sbin"
         super().__init__(["mosquitto", "-c", str(config)], folder, PATH=path)

@@ -18,7 +18,7 @@ from typing import Any, Callable
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from schoolpulse_agent import wire
+from schoolpulse_agent import tls, wire
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.ranges import Ranges
 from schoolpulse_agent.settings import Settings
@@ -61,7 +61,7 @@ class Link:
         self._secret, self._ca_file = settings.secret(), settings.ca_file()
         self._clock = clock
         self._client: mqtt.Client | None = None
-        self._session = ""
+        self._session, self._dates_checked = "", False
         self._sent: list[Sent] = []
         self._connect_at = self._connack_by = 0.0
         self._unreadable: dict[int, float] = {}  # epoch -> until when its backlog is left alone
@@ -146,12 +146,12 @@ class Link:
             self._on_message,
             self._on_disconnect,
         )
-        self._session = secrets.token_hex(8)
+        self._session, self._dates_checked = secrets.token_hex(8), False
         will = wire.encode_presence(wire.Presence("offline", self._session))
         client.will_set(wire.up_topic(self.school, self.device, "presence"), will, qos=1)
         try:
             if broker.tls:
-                client.tls_set_context(ssl.create_default_context(cafile=self._ca_file))
+                client.tls_set_context(tls.context(self._ca_file, self.wallclock.raw()))
             client.connect(broker.host, broker.port, keepalive=KEEPALIVE)
         except (OSError, ValueError) as why:
             if self.refused != str(why):
@@ -165,6 +165,8 @@ class Link:
             if self.refused != str(reason):
                 log.error("the broker refuses device %s: %s; is it enrolled and active?", self.device, reason)
             self.refused = str(reason)
+            return
+        if self.wallclock.settled and not self._in_date(self.wallclock.now()):
             return
         log.info("connected to %s as %s", self.settings.broker.url, self.device)
         self.connected, self.refused, self._connect_wait = True, None, 1.0
@@ -191,6 +193,8 @@ class Link:
         except wire.BadReport as why:
             log.warning("unreadable receipt: %s", why)
             return
+        if not self._in_date(receipt.now):
+            return
         self.receipts += 1
         first = not self.wallclock.settled
         moved = self.wallclock.learn(receipt.now)
@@ -199,6 +203,18 @@ class Link:
         self._pace(receipt.replay)
         self.outbox.receipt(receipt.epochs)
         self._sent = [sent for sent in self._sent if self._still_held(sent)]
+
+    def _in_date(self, now: int) -> bool:
+        """Check what a handshake with a dead clock could not: the certificate's dates. False: the connection ends."""
+        sock = self.socket()
+        if self._dates_checked or not isinstance(sock, ssl.SSLSocket):
+            return True
+        self._dates_checked = tls.in_date(sock.getpeercert(), now)
+        if not self._dates_checked and self._client:
+            log.error("the broker's certificate is not valid at this time")
+            self.refused, self._connect_wait = "certificate out of date", CONNECT_WAIT_MAX
+            self._client.disconnect()
+        return self._dates_checked
 
     def _pace(self, replay: float | None) -> None:
         """Take over the collector's word on how fast to send the backlog."""
