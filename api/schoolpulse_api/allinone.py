@@ -39,8 +39,10 @@ from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.shipper import Shipper
 from schoolpulse_collector.spool import Spool
-from schoolpulse_collector.store import open_store
+from schoolpulse_collector.store import Store, StoreDown, open_store
 from schoolpulse_collector.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
 
 ADDRESS = "address"  # file in home: where the centre that runs there, or ran last, listens
 LINK_SECONDS = 12 * 3600  # how long a sign-in link waits to be used
@@ -64,7 +66,7 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         spool = Spool(home / "spool", keep_bytes=int(settings.spool_gb * 2**30))
         parts.callback(spool.close)
         received = Received(store.received(), store.lows())
-        latest = Latest(store.latest())
+        latest = _last_values(store)
         _take_up(spool, received, latest)
         _require_clock(latest)
         presence = Presence()
@@ -161,6 +163,15 @@ def _check_ports(settings: Settings) -> None:
     _require_free(settings.http_host, settings.http_port, "SP_HTTP_PORT")
     if not settings.broker:
         _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
+
+
+def _last_values(store: Store) -> Latest:
+    """The last stored values; a store on a server that is away comes later, and so do they, with the next reports."""
+    try:
+        return Latest(store.latest())
+    except StoreDown as why:
+        log.error("the store can't tell the last values: %s; reports wait in the spool until it works", why)
+        return Latest()
 
 
 def _require_clock(latest: Latest) -> None:
