@@ -29,10 +29,11 @@ check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
 
-faults: setup tests/debian-packages  ## Break everything, ten times each, and count what is lost: minutes
+faults: setup tests/debian-packages  ## Break everything, ten times each, on every store, and count what is lost: 40 minutes
 	$(RUN) python tests/whole/faults.py
 
-soak: setup tests/debian-packages  ## What takes longer than `make test` allows
+soak: faults  ## All faults, then any fault at any time for 10 minutes a store, then what proves that losses are noticed
+	$(RUN) python tests/whole/faults.py --monkey 10
 	$(RUN) pytest -m soak
 
 setup: $(UV)  ## The development environment in .venv

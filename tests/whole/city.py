@@ -27,6 +27,7 @@ from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.registry.model import Room, School
 
 CATCH_UP = 240.0  # seconds the senders may need to come to rest
+CENTRE_IS_UP, SENDERS_ARE_UP = "sign-in?token=", "ready"
 LOOKS = 7.0  # seconds after which the shipper has surely noticed a restart of the store
 
 
@@ -99,8 +100,8 @@ class City:
             senders["poison"] = self.store.poison
         self.senders = self.sender_program("senders", senders)
         try:
-            self.wait_for_centre(0)
-            wait_until(lambda: "ready" in self.senders.printed(), 300, "the senders are there")
+            said(self.centre, CENTRE_IS_UP, 0)
+            said(self.senders, SENDERS_ARE_UP, 0)
             self.wait_for_reports()
         except AssertionError:
             print(self.centre.printed()[-2000:], self.senders.printed()[-2000:], file=sys.stderr)
@@ -113,15 +114,6 @@ class City:
         given |= {"secrets": self.secrets, **different}
         command = [sys.executable, str(Path(__file__).parent / "senders.py"), json.dumps(given)]
         return Program(command, self.folder / f"{name}-log")
-
-    def start_centre(self) -> None:
-        """Return when it listens."""
-        before = self.centre.printed().count("sign-in?token=")
-        self.centre.start()
-        self.wait_for_centre(before)
-
-    def wait_for_centre(self, starts_before: int) -> None:
-        wait_until(lambda: self.centre.printed().count("sign-in?token=") > starts_before, 60, "the centre is up")
 
     def wait_for_reports(self, reports: int = 500) -> None:
         """Return when so many more were measured."""
@@ -166,7 +158,7 @@ class City:
     def kill_senders(self) -> None:
         self.senders.kill()
         self.kills += 1
-        self.senders.start()
+        start(self.senders, SENDERS_ARE_UP)
 
     def kill_centre(self) -> None:
         self.centre.kill()
@@ -189,20 +181,21 @@ class City:
         for part in parts:
             part.kill()
         self.kills += 1
-        for part in parts:
+        for part in parts[:-1]:
             part.start()
+        start(self.senders, SENDERS_ARE_UP)
 
     def rest(self) -> float:
         """Let the senders send all they hold; return how many seconds that took."""
         start = time.monotonic()
         for program in (self.senders, *self.more_senders):
-            wait_until(lambda one=program: "ready" in one.printed(), 60, "senders are there")
+            said(program, SENDERS_ARE_UP, 0)
             program.process.send_signal(signal.SIGUSR1)
         for program in (self.senders, *self.more_senders):
             wait_until(lambda one=program: one.process.poll() is not None, CATCH_UP, "the senders came to rest")
-            said = json.loads(program.printed().splitlines()[-1])
-            assert said["drained"], said
-            self.given_up += said["dropped"] + BLOCK * said["damaged"]
+            ended = json.loads(program.printed().splitlines()[-1])
+            assert ended["drained"], ended
+            self.given_up += ended["dropped"] + BLOCK * ended["damaged"]
         took = time.monotonic() - start
         if self.store.program:
             time.sleep(LOOKS)
@@ -246,6 +239,18 @@ class City:
         for place in small:
             if place.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", place], check=True)
+
+
+def start(program: Program, words: str) -> None:
+    """Start a program again, and return when it has said that it is up."""
+    before = program.printed().count(words)
+    program.start()
+    said(program, words, before)
+
+
+def said(program: Program, words: str, before: int) -> None:
+    """Return when a program has said this more often than before."""
+    wait_until(lambda: program.printed().count(words) > before, 300, f"a program says {words!r}")
 
 
 def small_disk(place: Path, megabytes: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from city import City, Row
+from city import CENTRE_IS_UP, SENDERS_ARE_UP, City, Row, start
 from flood import flood
 from running import wait_until
 
@@ -86,7 +86,7 @@ def damage_segment(city: City) -> None:
         city.given_up += _reports_after(path, at)
     path.write_bytes(data)
     city.proxy.mend()
-    city.senders.start()
+    start(city.senders, SENDERS_ARE_UP)
 
 
 def _reports_after(path: Path, at: int) -> int:
@@ -194,7 +194,7 @@ def centre_away(city: City, strikes: int) -> None:
         peak = flood(city, 400_000, psutil.Process(city.broker.process.pid))
         if peak > 600:
             city.odd.append(f"the broker took {peak} MB for a queue bounded to 200 MB")
-        city.start_centre()
+        start(city.centre, CENTRE_IS_UP)
         with city.watched():
             wait_until(lambda: city.metrics().get("schoolpulse_intake_bytes") == 0.0, 300, "the queue is drained")
             city.wait_for_reports()
