@@ -89,7 +89,7 @@ class Pipeline:
 
     def stored(self, measurement: str, field: str) -> list[float]:
         """All stored values of a field, in order of time."""
-        if field not in self.store._tables.get(measurement, {}):
+        if field not in self.store._tables.columns_of(measurement):
             return []
         rows = self.store._ask(
             measurement, 0, 2**62, lambda source: (f'select "{field}" from {source} order by t, device', [])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import duckdb
 
-from schoolpulse_agent import probe
-from schoolpulse_agent.wire import BadReport, group_key, split_group
+from schoolpulse_agent.wire import group_key
 from schoolpulse_collector.days import DAY, MANIFEST, Days
 from schoolpulse_collector.received import Low, Received
 from schoolpulse_collector.received import Row as ReceivedRow
@@ -26,19 +24,14 @@ from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Row, Series
 from schoolpulse_collector.sql import LOOK_BACK, Arguments, to_sql
 from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+from schoolpulse_collector.tables import KEYS, Tables
 
-KNOWN = tuple(probe.metrics())  # (measurement, field)
-MAX_TABLES, MAX_COLUMNS = 300, 500  # one device must not fill the store with made-up names
-REFUSED = "a name of the store's own, a tag here and a field elsewhere, or too many names"
-KEYS = {"t": "BIGINT", "device": "VARCHAR", "school": "VARCHAR", "room": "VARCHAR", "kind": "VARCHAR"}
 MOMENT = ("school", "room", "kind")  # tags that tell where a device stood, not which series this is
 KEEP_DAYS = 400  # of samples: a school year, and the same week of the year before
 CLOSE_AFTER = 14 * 3_600_000  # milliseconds after a UTC day's end: 21:00 in Việt Nam, when schools are dark
 LATEST_DAYS = 7  # how far back a start looks for last values
-Columns = dict[str, str]  # name -> DuckDB type: VARCHAR is a tag, DOUBLE a field
 Query = tuple[str, Arguments]
 FOREVER = 2**62
-Rows = list[dict[str, float | str]]
 
 
 def open_url(url: str, _folder: Path) -> DuckDB:
@@ -71,13 +64,12 @@ class DuckDB:
 
     def _open(self) -> None:
         self._db = duckdb.connect(str(self._path), config={"threads": self._threads})
-        self._db.execute("create schema if not exists m")  # a measurement may have any name
         self._db.execute(
             'create table if not exists received(device varchar, epoch bigint, "first" bigint, "last" bigint)'
         )
         self._db.execute("create table if not exists low(device varchar, epoch bigint, low bigint, heard bigint)")
         self._db.execute(MANIFEST)
-        self._tables = self._schema()
+        self._tables = Tables(self._db)
         self._cursors, self._open_cursors = threading.local(), list[duckdb.DuckDBPyConnection]()
 
     def _reopen(self) -> None:
@@ -103,10 +95,12 @@ class DuckDB:
             known.add(record.device, record.epoch, record.seq)
             known.held_from(record.device, record.epoch, record.low, record.arrived)
         try:
-            rows, refusals = self._rows(fresh)  # alters tables, which can't be in the transaction that fills them
+            rows, refusals = self._tables.rows(
+                fresh
+            )  # alters tables, which can't be in the transaction that fills them
             self._db.begin()
             for measurement, table in rows.items():
-                self._insert(measurement, table)
+                self._tables.insert(measurement, table)
             if keys:
                 self._note_received(keys, known)
             self._db.commit()
@@ -123,7 +117,7 @@ class DuckDB:
 
     def query(self, series: Series) -> Frame:
         """See ``store.Store``."""
-        columns = dict(self._tables.get(series.measurement, {}))  # the writer may be adding to it
+        columns = self._tables.columns_of(series.measurement)
         if columns.get(series.field) != "DOUBLE":
             return Frame(series.group_by, [])
         tags = [name for name, kind in columns.items() if kind == "VARCHAR"]
@@ -136,7 +130,8 @@ class DuckDB:
 
     def latest(self) -> Iterator[Last]:
         """See ``store.Store``; of the last days, and all that came late."""
-        for measurement, columns in [(name, dict(columns)) for name, columns in list(self._tables.items())]:
+        for measurement in list(self._tables.columns):
+            columns = self._tables.columns_of(measurement)
             tags = [name for name, kind in columns.items() if kind == "VARCHAR" and name not in KEYS]
             fields = [name for name, kind in columns.items() if kind == "DOUBLE"]
             for row in self._newest(measurement, tags, fields):
@@ -169,7 +164,7 @@ class DuckDB:
             return
         try:
             oldest = today - self._keep_days
-            for measurement in list(self._tables):
+            for measurement in list(self._tables.columns):
                 self._db.execute(f'delete from m."{measurement}" where t < {oldest * DAY}')
                 self._days.close(self._db, measurement, today)
             self._days.drop(self._db, oldest)
@@ -192,66 +187,6 @@ class DuckDB:
         """Those that are not stored yet, each once."""
         found = {(record.device, record.epoch, record.seq): record for record in records}
         return [record for key, record in found.items() if key not in self._received]
-
-    def _rows(self, records: Sequence[Record]) -> tuple[dict[str, Rows], list[Refusal]]:
-        """Sort records into rows of tables; a group that would use a column in two ways is refused."""
-        rows: dict[str, Rows] = defaultdict(list)
-        refusals: list[Refusal] = []
-        for record in records:
-            if not record.m:
-                continue
-            place: dict[str, Any] = {"t": record.t, "device": record.device, "school": record.school}
-            place |= {"room": record.room, "kind": record.kind}
-            rows["report"].append(
-                place | {"epoch": float(record.epoch), "seq": float(record.seq), "lag_ms": float(record.lag)}
-            )
-            self._make_room("report", (), ("epoch", "seq", "lag_ms"))
-            for key, fields in record.m.items():
-                try:
-                    measurement, tags = split_group(key)
-                except BadReport as why:  # another version spooled it
-                    refusals.append(Refusal(record, key, str(why)))
-                    continue
-                if measurement == "report" or not self._make_room(measurement, dict(tags), fields):
-                    refusals.append(Refusal(record, key, REFUSED))
-                    continue
-                rows[measurement].append({**place, **dict(tags), **fields})
-        return rows, refusals
-
-    def _make_room(self, measurement: str, tags: Any, fields: Any) -> bool:
-        """Let the table have these columns; only the writer alters. False if one is of the other kind, or too many."""
-        columns = self._tables.get(measurement)
-        if columns is None:
-            if len(self._tables) >= MAX_TABLES:
-                return False
-            # Its known fields at once: nobody can make a tag of one of their names first.
-            columns = KEYS | {field: "DOUBLE" for known, field in KNOWN if known == measurement}
-            kinds = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-            self._db.execute(f'create table m."{measurement}" ({kinds})')
-            self._tables[measurement] = columns
-        wanted = dict.fromkeys(tags, "VARCHAR") | dict.fromkeys(fields, "DOUBLE")
-        if wanted.items() <= columns.items():
-            return True
-        new = wanted.keys() - columns.keys()
-        if (
-            any(columns.get(name, kind) != kind for name, kind in wanted.items())
-            or len(columns) + len(new) > MAX_COLUMNS
-        ):
-            return False
-        for name in new:
-            self._db.execute(f'alter table m."{measurement}" add column "{name}" {wanted[name]}')
-            columns[name] = wanted[name]
-        return True
-
-    def _insert(self, measurement: str, rows: Rows) -> None:
-        """One statement a table: lists go 60 times faster than executemany."""
-        columns = self._tables[measurement]
-        names = [name for name in columns if any(name in row for row in rows)]
-        picks = ", ".join(f'unnest(?::{columns[name]}[]) as "{name}"' for name in names)
-        self._db.execute(
-            f'insert into m."{measurement}" by name select {picks}',
-            [[row.get(name) for row in rows] for name in names],
-        )
 
     def _forget(self, before: int) -> None:
         old = self._received.forget(before)
@@ -286,13 +221,3 @@ class DuckDB:
                 cursor.rollback()
         except duckdb.Error as why:
             raise StoreDown(str(why)) from why
-
-    def _schema(self) -> dict[str, Columns]:
-        found: dict[str, Columns] = defaultdict(dict)
-        rows = self._db.execute(
-            "select table_name, column_name, data_type from information_schema.columns where table_schema = 'm'"
-            " order by table_name, ordinal_position"
-        ).fetchall()
-        for table, column, kind in rows:
-            found[table][column] = kind
-        return dict(found)
