@@ -66,6 +66,7 @@ class City:
         self.folder, self.chance = folder, random.Random(seed)
         self.kills = self.given_up = 0  # of senders: each kill may have left one line in the ledger before its append
         self.odd: list[str] = []  # what was noticed on the way and should not be
+        self.notes: list[str] = []  # what is worth saying
         self.home, self.ledger = folder / "home", folder / "ledger"
         for place, megabytes in ((self.home, home_mb), (folder / "senders", senders_mb)):
             place.mkdir(parents=True)

@@ -192,6 +192,7 @@ def centre_away(city: City, strikes: int) -> None:
     for _ in range(max(1, strikes // 5)):
         city.centre.kill()
         peak = flood(city, 400_000, psutil.Process(city.broker.process.pid))
+        city.notes.append(f"the broker took {peak} MB")
         if peak > 600:
             city.odd.append(f"the broker took {peak} MB for a queue bounded to 200 MB")
         start(city.centre, CENTRE_IS_UP)

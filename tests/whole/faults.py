@@ -36,6 +36,7 @@ def strike(name: str, store: str, strikes: int, seed: int) -> Row:
         row.seconds = city.rest()
         city.compare(row)
         row.faults += fault.check(city, row)
+        print("".join(f"    {note}\n" for note in city.notes), end="")
     except Exception as why:
         traceback.print_exc()
         row.faults.append(f"{type(why).__name__}: {str(why)[:300]}")
