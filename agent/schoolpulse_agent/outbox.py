@@ -142,11 +142,24 @@ class Outbox:
             t = max(0, report["t"] + shift)
             records[seq] = encode_report(Report(seq, t, report["up"], report["m"], report.get("child")))
         log.warning("the clock was wrong: %d reports got their right time", len(records))
-        for part in [part for part in self._segments if part.epoch == self.epoch]:
-            self._remove(part)
+        old = [part for part in self._segments if part.epoch == self.epoch]
         self._live[self.epoch] = records
         self._ages.update(((self.epoch, seq), self._ages.get((self.epoch, seq), self._clock())) for seq in records)
         self._rewrite_live(self.epoch)
+        if old:  # what was on disk is on disk again before the old ones go
+            try:
+                part = Segment.create(self.folder, self._segments[-1].number + 1, self.epoch)
+                part.append(records, BLOCK)
+            except OSError as why:
+                log.warning("%s: %s; reports keep their wrong time", self.folder, why.strerror)
+                return
+            self._segments.append(part)
+            self._live[self.epoch] = {}
+            self._ages = {key: age for key, age in self._ages.items() if key[0] != self.epoch}
+            self._forget_if_empty(self.epoch)
+        for part in old:
+            if all(seq in records for seq in part.held.numbers()):  # one that can't be read just now stays
+                self._remove(part)
 
     def tick(self) -> None:
         """Move to disk what has waited too long; call it about once a report."""

@@ -36,7 +36,7 @@ class WallClock:
     def now(self) -> int:
         """The time; never the same millisecond twice in a row, because a store keeps one sample of each."""
         now = self._boot + int(self.uptime() * 1000)
-        self._last = now + 1 if now == self._last else now
+        self._last = self._last + 1 if self._last - 1000 < now <= self._last else now
         return self._last
 
     def raw(self) -> int:

@@ -60,8 +60,14 @@ class Received:
         self._heard.update(part._heard)
 
     def forget(self, before: int) -> list[Key]:
-        """Let go of the epochs that were heard last before ``before``, UTC ms; return which."""
-        old = [key for key, heard in list(self._heard.items()) if heard < before]
+        """Let go of the epochs that were heard last before ``before``, UTC ms; return which.
+
+        Each device's newest stays: a machine that wakes after months goes on in it, and must not seem to have lost all.
+        """
+        newest: dict[str, int] = {}
+        for (device, _), heard in list(self._heard.items()):
+            newest[device] = max(heard, newest.get(device, 0))
+        old = [key for key, heard in list(self._heard.items()) if heard < before and heard < newest[key[0]]]
         for key in old:
             for known in (self._ranges, self._lows, self._heard, self._lost):
                 known.pop(key, None)

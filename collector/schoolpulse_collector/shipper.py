@@ -7,6 +7,7 @@ everything since then is written again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -31,6 +32,7 @@ GATHER = 1.0  # seconds: one transaction a second costs a store the same for 5 o
 BLOCKS = 16  # spool blocks written at once when behind
 WAIT_MAX = 30.0
 TEND_EVERY = 60.0
+PATIENCE = 5.0  # seconds to write what waits before the end
 
 
 class Written(NamedTuple):
@@ -54,61 +56,75 @@ class Shipper(threading.Thread):
         super().__init__(name="shipper", daemon=True)
         self.place = self._settled = spool.start()  # everything before it is written; is surely durable
         self._unsettled: deque[Written] = deque()
-        self._running_since: float | None = None
+        self._run: str | None = None
         self._clock, self._tend_at = clock, 0.0
         self._spool, self._store, self._dead_letters, self._counters = spool, store, dead_letters, counters
         self.works = True  # whether the last write succeeded
-        self._stopping = threading.Event()
+        self._stopping, self._stop_by = threading.Event(), 0.0
 
     def run(self) -> None:
         """Ship until stopped, and then what is still there."""
         while not self._stopping.wait(GATHER):
             try:
-                self._ship_all()
-                self._tend()
+                if self._ship_all():  # a store may forget only what no spool holds any more
+                    self._tend()
             except Exception:  # a mistake of ours: the records stay in the spool
                 log.exception("shipping failed; trying again")
         self._ship_all()  # what has not settled stays in the spool for the next start
 
     def stop(self) -> None:
-        """Write what is in the spool, if the store takes it at once, and end."""
+        """Write what is in the spool, if the store takes it within moments, and end."""
+        self._stop_by = self._clock() + PATIENCE
         self._stopping.set()
         self.join()
 
-    def _ship_all(self) -> None:
+    def _ship_all(self) -> bool:
+        """Write what is in the spool. False: something is left."""
         if not self._settle():
-            return
+            return False
         blocks = self._spool.read(self.place)
         while found := list(islice(blocks, BLOCKS)):
             batch = [record for lines, _ in found for record in self._decode(lines)]
             if not self._write(batch, found[-1][1]):
-                return
+                return False
             self._unsettled.append(Written(self._clock(), self.place))
-        if not self._store.settling:
-            self._settle()
+            if not self._settle() or self.place != found[-1][1]:
+                return False  # from there, next time
+            if self._stopping.is_set() and self._clock() > self._stop_by:
+                return False
+        return True
 
     def _tend(self) -> None:
         if self._clock() < self._tend_at:
             return
         self._tend_at = self._clock() + TEND_EVERY
         try:
-            self._store.upkeep(int(time.time() * 1000))
+            now = int(time.time() * 1000)
+            self._store.upkeep(now, self._oldest(now))
         except StoreDown as why:
             log.error("the store's upkeep failed: %s; trying again in %g s", why, TEND_EVERY)
+
+    def _oldest(self, now: int) -> int:
+        """When the first record came that a restart would bring again, UTC milliseconds."""
+        oldest = now
+        for line in next(self._spool.read(self._spool.start()), ([], None))[0]:
+            with contextlib.suppress(msgspec.DecodeError):
+                oldest = min(oldest, records.decode(line).arrived)
+        return oldest
 
     def _settle(self) -> bool:
         """Let go of what is surely durable, or go back to it if the server was restarted. False: it can't be asked."""
         try:
-            since = self._store.running_since()
+            run = self._store.run()
         except StoreDown as why:
             self._note_down(why)
             return False
-        if since != self._running_since and self._unsettled:
-            log.warning("the store was restarted: what it got in its last %g s goes again", self._store.settling)
+        if run != self._run and self._unsettled:
+            log.warning("the store may have lost what it got in the last %g s: that goes again", self._store.settling)
             self._counters.store_replays.inc()
             self._unsettled.clear()
             self.place = self._settled
-        self._running_since = since
+        self._run = run
         while self._unsettled and self._unsettled[0].at + self._store.settling <= self._clock():
             self._settled = self._unsettled.popleft().place
         self._spool.release(self._settled)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from schoolpulse_agent import segment
 
 SEGMENT_BYTES = 8 * 2**20
+ROLL_AFTER = 3600.0  # seconds: what is stored must not lie in a half-filled segment for weeks
 KEEP_BYTES = 4 * 2**30  # when so much waits for the store, no more is taken in
 BLOCK_BYTES = segment.MAX_BLOCK // 2  # before compression
 
@@ -29,18 +31,19 @@ class Place(NamedTuple):
 class Spool:
     """Append from one thread, read from others."""
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(self, folder: Path, segment_bytes: int | None = None, keep_bytes: int = KEEP_BYTES) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._damaged: set[Place] = set()
-        self._segment_bytes, self._keep_bytes = segment_bytes, keep_bytes
+        self._segment_bytes, self._keep_bytes = segment_bytes or SEGMENT_BYTES, keep_bytes
         self._fd: int | None = None
+        self._opened = 0.0
         self._end = Place(0, 0)
         self._next = self._repair()
 
     def append(self, records: list[bytes]) -> None:
         """Keep records, durable when it returns. Raises OSError; then none of them was kept, and a retry may help."""
-        if self._fd is None or self._end.offset >= self._segment_bytes:
+        if self._fd is None or self._end.offset >= self._segment_bytes or time.monotonic() - self._opened > ROLL_AFTER:
             if self.bytes_after(self.start()) + self._segment_bytes > self._keep_bytes:
                 raise OSError(
                     errno.EDQUOT, f"the spool has its {self._keep_bytes // 2**20} MB; the store must take them"
@@ -119,6 +122,7 @@ class Spool:
         finally:
             os.close(folder)
         self._end = Place(first, os.lseek(self._fd, 0, os.SEEK_END))
+        self._opened = time.monotonic()
 
     def _repair(self) -> int:
         """Cut off a tail that a kill tore; return the number of the next record."""
@@ -134,6 +138,7 @@ class Spool:
         with path.open("r+b") as file:
             file.truncate(whole)
         self._open(firsts[-1])
+        self._opened = -ROLL_AFTER  # whatever comes now goes into a new one
         return number
 
 

@@ -41,13 +41,13 @@ class Last(NamedTuple):
 
 
 class Store(Protocol):
-    """Where samples stay. One thread calls ``write``, ``running_since`` and ``upkeep``, any thread the others."""
+    """Where samples stay. One thread calls ``write``, ``run`` and ``upkeep``, any thread the others."""
 
     settling: float
-    """Seconds from the return of ``write`` until it is surely durable, if the server was not restarted meanwhile."""
+    """Seconds from the return of ``write`` until it is surely durable, if ``run`` answers the same meanwhile."""
 
-    def running_since(self) -> float:
-        """When the server was started, in seconds of its own clock; 0 where ``settling`` is 0. Raises StoreDown."""
+    def run(self) -> str:
+        """Names the server's present run; with another name, what has not settled may be gone. Raises StoreDown."""
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """Store records. Writing a record twice leaves it once.
@@ -69,8 +69,12 @@ class Store(Protocol):
     def lows(self) -> Iterator[Low]:
         """The lowest seq that each sender held when it sent what is stored, to know what is lost."""
 
-    def upkeep(self, now: int) -> None:
-        """What must be done now and then, by the thread that writes: ``now`` in UTC milliseconds. Raises StoreDown."""
+    def upkeep(self, now: int, spooled: int) -> None:
+        """What must be done now and then. Raises StoreDown.
+
+        ``now``: UTC milliseconds. ``spooled``: when the oldest record came that the spool still holds and a restart
+        would bring again; what came since then must not be forgotten, however long ago that is.
+        """
 
     def close(self) -> None:
         """Let go of everything; nothing that was written is lost."""

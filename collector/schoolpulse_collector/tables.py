@@ -10,10 +10,12 @@ import duckdb
 
 from schoolpulse_agent import probe
 from schoolpulse_agent.wire import BadReport, split_group
+from schoolpulse_collector import delivery
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.store import Refusal
 
-KNOWN = tuple(probe.metrics())  # (measurement, field)
+REPORT = tuple(("report", field) for field in ("epoch", "seq", "lag_ms"))
+KNOWN = (*probe.metrics(), *delivery.METRICS, *REPORT)  # (measurement, field)
 MAX_TABLES, MAX_COLUMNS = 300, 500  # one device must not fill the store with made-up names
 REFUSED = "a name of the store's own, a tag here and a field elsewhere, or too many names"
 KEYS = {"t": "BIGINT", "device": "VARCHAR", "school": "VARCHAR", "room": "VARCHAR", "kind": "VARCHAR"}
@@ -62,10 +64,11 @@ class Tables:
         """Let the table have these columns; only the writer alters. False if one is of the other kind, or too many."""
         columns = self.columns.get(measurement)
         if columns is None:
-            if len(self.columns) >= MAX_TABLES:
-                return False
             # Its known fields at once: nobody can make a tag of one of their names first.
-            columns = KEYS | {field: "DOUBLE" for known, field in KNOWN if known == measurement}
+            fields_known = {field: "DOUBLE" for known, field in KNOWN if known == measurement}
+            if len(self.columns) >= MAX_TABLES and not fields_known:  # made-up names must not shut known ones out
+                return False
+            columns = KEYS | fields_known
             kinds = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
             self._db.execute(f'create table m."{measurement}" ({kinds})')
             self.columns[measurement] = columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import time
@@ -96,8 +97,8 @@ def hello(collector: Client, sender: Sender) -> bytes:
     return said
 
 
-def answer(collector: Client, epoch: int, *ranges: tuple[int, int]) -> None:
-    body = wire.encode_receipt(wire.Receipt(int(time.time() * 1000), {epoch: Ranges(ranges)}))
+def answer(collector: Client, epoch: int, *ranges: tuple[int, int], replay: float | None = None) -> None:
+    body = wire.encode_receipt(wire.Receipt(int(time.time() * 1000), {epoch: Ranges(ranges)}, replay))
     collector.say("sp/v1/down/d1/receipt", body)
 
 
@@ -207,6 +208,96 @@ def test_the_backlog_waits_its_random_time_but_live_reports_do_not(
     assert sender.held() == 20
     sender.link.close(0)
     sender.outbox.close()
+
+
+class Paced:
+    """A collector that tells a sender with a backlog how fast to go."""
+
+    def __init__(self, collector: Client, sender: Sender, backlog: int, replay: float) -> None:
+        self.collector, self.sender = collector, sender
+        sender.append(backlog + 1)  # the newest is live
+        next_of(collector, sender, "presence")
+        answer(collector, sender.outbox.epoch, replay=replay)
+        assert self.take(replay) == [backlog + 1]
+
+    def take(self, replay: float | None) -> list[int]:
+        """The seqs of the next message, which is receipted."""
+        found = seqs(next_of(self.collector, self.sender, "report"))
+        self.say(replay, (min(found), max(found)))
+        return found
+
+    def say(self, replay: float | None, *ranges: tuple[int, int]) -> None:
+        """Send a receipt; return when the sender has it."""
+        receipts = self.sender.link.receipts
+        answer(self.collector, self.sender.outbox.epoch, *ranges, replay=replay)
+        self.sender.work_until(lambda: self.sender.link.receipts > receipts, "it has the receipt")
+
+    def quiet(self, seconds: float = 0.4) -> bool:
+        """Whether the sender, left to work, sends nothing."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.sender.link.work()
+            time.sleep(0.01)
+        return self.collector.heard.empty()
+
+
+def test_a_receipt_sets_the_pace_of_the_backlog(sender: Sender, collector: Client) -> None:
+    told, times = Paced(collector, sender, 420, replay=2.0), []
+    for first in (1, 61, 121):
+        assert told.take(2.0) == list(range(first, first + 60))
+        times.append(time.monotonic())
+    assert min(later - before for before, later in itertools.pairwise(times)) > 0.25
+    told.say(1000.0)
+    start = time.monotonic()
+    assert [len(told.take(1000.0)) for _ in range(4)] == [60] * 4
+    assert time.monotonic() - start < 1.5
+    assert sender.held() == 0
+
+
+def test_a_pace_of_zero_pauses_the_backlog_while_live_reports_go_on_and_a_later_one_resumes_it(
+    sender: Sender, collector: Client
+) -> None:
+    told = Paced(collector, sender, 120, replay=0)
+    for seq in (122, 123, 124):
+        assert told.quiet()
+        sender.append()
+        assert told.take(0) == [seq]
+    told.say(None)  # says nothing of a pace: it stays
+    assert told.quiet()
+    assert list(sender.outbox.held()[sender.outbox.epoch]) == [(1, 120)]
+    assert sender.link.due() > time.monotonic() + 5  # nothing to wake up for
+    told.say(1000.0)
+    assert told.take(1000.0) + told.take(1000.0) == list(range(1, 121))
+
+
+def test_a_backlog_that_is_under_way_pauses_too(sender: Sender, collector: Client) -> None:
+    told = Paced(collector, sender, 120, replay=2.0)
+    assert told.take(0) == list(range(1, 61))
+    assert told.quiet(1.0)
+    told.say(2.0)
+    assert told.take(2.0) == list(range(61, 121))
+
+
+def test_after_a_pause_senders_do_not_all_begin_at_once(tmp_path: Path, broker: Mosquitto, collector: Client) -> None:
+    sender = Sender(tmp_path / "outbox", broker.port, replay_spread=3600)
+    told = Paced(collector, sender, 60, replay=0)
+    sender.link._replay_at = 0.0  # its random time after the connection has come, and it is paused still
+    assert told.quiet()
+    told.say(1000.0)
+    assert told.quiet()
+    sender.link._replay_at = 0.0  # and so has the one after the pause
+    assert told.take(1000.0) == list(range(1, 61))
+    sender.link.close(0)
+    sender.outbox.close()
+
+
+def test_a_pace_that_makes_no_sense_is_ignored_with_its_receipt(sender: Sender, collector: Client) -> None:
+    told = Paced(collector, sender, 60, replay=0)
+    for bad in (b"-1", b"true", b"1e9", b'"5"', b"NaN"):
+        body = b'{"now":1,"epochs":{"%d":[[1,60]]},"replay":%s}' % (sender.outbox.epoch, bad)
+        collector.say("sp/v1/down/d1/receipt", body)
+    assert told.quiet()
+    assert sender.held() == 60
 
 
 def test_after_a_broker_was_killed_it_comes_back_by_itself_with_a_new_session(

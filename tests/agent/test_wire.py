@@ -382,10 +382,22 @@ seq_ranges = st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))).m
 
 
 @calm
-@given(st.integers(0, wire.TOP), st.dictionaries(st.integers(0, 2**32 - 1), seq_ranges))
-def test_a_receipt_comes_back_as_it_was(now: int, epochs: dict[int, Ranges]) -> None:
-    receipt = Receipt(now, epochs)
+@given(
+    st.integers(0, wire.TOP),
+    st.dictionaries(st.integers(0, 2**32 - 1), seq_ranges),
+    st.none() | st.integers(0, 1000) | st.floats(0, wire.MAX_REPLAY),
+)
+@example(now=1, epochs={}, replay=0)  # nothing for now, not nothing said
+@example(now=1, epochs={}, replay=wire.MAX_REPLAY)
+def test_a_receipt_comes_back_as_it_was(now: int, epochs: dict[int, Ranges], replay: float | None) -> None:
+    receipt = Receipt(now, epochs, replay)
     assert wire.decode_receipt(wire.encode_receipt(receipt)) == receipt
+
+
+def test_a_receipt_that_says_no_pace_names_none() -> None:
+    assert b"replay" not in wire.encode_receipt(Receipt(1, {}))
+    for body in (b'{"now":1,"epochs":{}}', b'{"now":1,"epochs":{},"replay":null}'):
+        assert wire.decode_receipt(body).replay is None
 
 
 @pytest.mark.parametrize("state", ["online", "bye", "offline"])
@@ -443,6 +455,9 @@ def test_a_bad_presence_is_refused(body: str) -> None:
         '{"now":1,"epochs":{"1":[[1,Infinity]]}}',
         '{"now":null,"epochs":{}}',
         '{"now":1e999,"epochs":{}}',
+        *(f'{{"now":1,"epochs":{{}},"replay":{bad}}}' for bad in ("-1", "-0.001", "1000.001", "1001", "1e999", "NaN")),
+        *(f'{{"now":1,"epochs":{{}},"replay":{bad}}}' for bad in ("Infinity", "true", "false", '"1"', "[]", "{}")),
+        '{"now":1,"epochs":{},"replay":1%s}' % ("0" * 400),
     ],
 )
 def test_a_bad_receipt_is_refused(body: str) -> None:

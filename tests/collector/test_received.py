@@ -137,4 +137,5 @@ def test_a_late_message_does_not_make_an_epoch_look_older() -> None:
         received.add("d1", 1, 1)
         received.held_from("d1", 1, 1, heard)
     assert received.forget(3000) == []
+    received.held_from("d1", 2, 1, 4000)
     assert received.forget(3001) == [("d1", 1)]

@@ -87,7 +87,7 @@ class City:
         http = free_port()
         self._url = f"http://127.0.0.1:{http}"
         self.centre = Program(
-            [sys.executable, "-m", "schoolpulse_api", "up"],
+            [sys.executable, str(Path(__file__).parent / "centre.py"), "up"],
             folder / "centre",
             SP_HOME=str(self.home),
             SP_HTTP_PORT=str(http),
@@ -209,7 +209,11 @@ class City:
         for line in self.ledger.read_text().splitlines():
             device, epoch, seq, value = line.split()
             sent[device, int(epoch), int(seq)] = float(value)
-        reports, values = self.store.read()
+        reports, samples = self.store.read()
+        values = {(device, t): value for device, t, value in samples}
+        first = min(int(path.stem) for path in (self.home / "spool").glob("*.spool"))
+        if first == 1:
+            row.faults.append("the spool let go of nothing, so nothing was shown")
         # What a flood repeats to fill the broker is report 1 of epoch 1, and in no ledger.
         reports = [report for report in reports if report[0] != "collector" and report[1:3] != (1, 1)]
         count = Counter((device, epoch, seq) for device, epoch, seq, _ in reports)
@@ -219,6 +223,7 @@ class City:
         unpromised = [key for key in missing if last[key[:2]] == key[2]][: self.kills]
         row.sent, row.stored = len(sent) - len(unpromised), len(count)
         row.twice = sum(times - 1 for times in count.values())
+        row.twice += sum(times - 1 for times in Counter((device, t, value) for device, t, value in samples).values())
         row.wrong = sum(values.get((d, t)) != sent.get((d, e, s)) for d, e, s, t in reports if (d, e, s) in sent)
         given_up = len(missing) - len(unpromised)
         row.counted = min(given_up, self.given_up)  # a damaged block is counted as one, and holds up to BLOCK reports

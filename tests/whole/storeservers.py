@@ -13,7 +13,7 @@ from running import InfluxDB, Program, VictoriaMetrics, free_port
 from storeproxy import StoreProxy
 
 Report = tuple[str, int, int, int]  # device, epoch, seq, t
-Values = dict[tuple[str, int], float]  # (device, t) -> cpu usage_active
+Samples = list[tuple[str, int, float]]  # device, t, cpu usage_active; as often as they are stored
 
 
 class DuckDBFile:
@@ -27,7 +27,7 @@ class DuckDBFile:
         self._path = folder / "home" / "samples.duckdb"
         self.url = f"duckdb://{self._path}"
 
-    def read(self) -> tuple[list[Report], Values]:
+    def read(self) -> tuple[list[Report], Samples]:
         with duckdb.connect(str(self._path), read_only=True) as store:
             files = store.execute("select measurement, file from closed").fetchall()
 
@@ -40,7 +40,7 @@ class DuckDBFile:
                 return found
 
             reports = rows("report", "device, epoch::bigint, seq::bigint, t")
-            return reports, {(device, t): value for device, t, value in rows("cpu", "device, t, usage_active")}
+            return reports, rows("cpu", "device, t, usage_active")
 
 
 class VictoriaMetricsServer:
@@ -54,18 +54,20 @@ class VictoriaMetricsServer:
         self.proxy.poison = b"odd,"
         self.url = f"victoriametrics://127.0.0.1:{self.proxy.port}"
 
-    def read(self) -> tuple[list[Report], Values]:
+    def read(self) -> tuple[list[Report], Samples]:
         """As the server counts: with its own deduplication of equal times."""
         address = f"http://127.0.0.1:{self.program.port}"
         httpx.get(f"{address}/internal/force_flush", timeout=30).raise_for_status()
         wanted = '{__name__=~"report_(epoch|seq)|cpu_usage_active"}'
-        found: dict[str, Values] = defaultdict(dict)
+        found: dict[str, Samples] = defaultdict(list)
         answer = httpx.get(f"{address}/api/v1/export", params={"match[]": wanted, "start": 0}, timeout=120)
         for line in answer.raise_for_status().text.splitlines():
             series = json.loads(line)
             name, device = series["metric"]["__name__"], series["metric"]["device"]
-            found[name].update(((device, t), v) for t, v in zip(series["timestamps"], series["values"], strict=True))
-        return _reports(found["report_epoch"], found["report_seq"]), found["cpu_usage_active"]
+            found[name] += [(device, t, v) for t, v in zip(series["timestamps"], series["values"], strict=True)]
+        epochs = {(device, t): int(epoch) for device, t, epoch in found["report_epoch"]}
+        reports = [(device, epochs[device, t], int(seq), t) for device, t, seq in found["report_seq"]]
+        return reports, found["cpu_usage_active"]
 
 
 class InfluxDBServer:
@@ -81,7 +83,7 @@ class InfluxDBServer:
         first = httpx.post(f"{self.proxy.url}/api/v2/write?bucket=schoolpulse&precision=ms", content=text)
         first.raise_for_status()  # from now on a number there is refused, by the server itself
 
-    def read(self) -> tuple[list[Report], Values]:
+    def read(self) -> tuple[list[Report], Samples]:
         statement = "select epoch, seq from report group by device; select usage_active from cpu group by device"
         query = {"db": "schoolpulse", "epoch": "ms", "q": statement}
         answer = httpx.get(f"http://127.0.0.1:{self.program.port}/query", params=query, timeout=120).raise_for_status()
@@ -91,11 +93,7 @@ class InfluxDBServer:
             for series in reports
             for t, epoch, seq in series["values"]
         ]
-        return found, {(series["tags"]["device"], t): value for series in cpu for t, value in series["values"]}
-
-
-def _reports(epochs: Values, seqs: Values) -> list[Report]:
-    return [(device, int(epochs[device, t]), int(seq), t) for (device, t), seq in seqs.items()]
+        return found, [(series["tags"]["device"], t, value) for series in cpu for t, value in series["values"]]
 
 
 STORES = {"duckdb": DuckDBFile, "victoriametrics": VictoriaMetricsServer, "influxdb": InfluxDBServer}

@@ -62,8 +62,8 @@ MUTATIONS = {
     ),
     "what a server may have lost is not written again": Mutation(
         "collector/schoolpulse_collector/shipper.py",
-        "self.place = self._settled\n        self._running_since",
-        "pass\n        self._running_since",
+        "self.place = self._settled\n        self._run",
+        "pass\n        self._run",
         "kill -9 of the store",
         "victoriametrics",
     ),

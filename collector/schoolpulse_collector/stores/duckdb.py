@@ -7,9 +7,9 @@ comes again after a crash is known and left out. The database holds the hot days
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import duckdb
 
 from schoolpulse_agent.wire import group_key
-from schoolpulse_collector.days import DAY, MANIFEST, Days
+from schoolpulse_collector.days import DAY, SCHEMA, Days
 from schoolpulse_collector.received import Low, Received
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.record import Record
@@ -32,13 +32,14 @@ CLOSE_AFTER = 14 * 3_600_000  # milliseconds after a UTC day's end: 21:00 in Viá
 LATEST_DAYS = 7  # how far back a start looks for last values
 Query = tuple[str, Arguments]
 FOREVER = 2**62
+UNUSABLE = (duckdb.FatalException, duckdb.ConnectionException)  # an open database that must be opened anew
 
 
 def open_url(url: str, _folder: Path) -> DuckDB:
     """Open ``duckdb:///path/to/file`` or ``duckdb:///path/to/file?days=90``. Raises StoreDown, ValueError."""
     parts, asked = urlsplit(url), parse_qs(urlsplit(url).query)
     days = asked.pop("days", [str(KEEP_DAYS)])[0]
-    if not parts.path.startswith("/") or parts.netloc or asked or not days.isdigit() or not int(days):
+    if not parts.path.startswith("/") or parts.netloc or parts.fragment or asked or not days.isdigit() or not int(days):
         raise ValueError(
             f"store {url!r}: write duckdb:///path/to/file, or duckdb:///path/to/file?days=90 to keep 90 days"
         )
@@ -68,23 +69,23 @@ class DuckDB:
             'create table if not exists received(device varchar, epoch bigint, "first" bigint, "last" bigint)'
         )
         self._db.execute("create table if not exists low(device varchar, epoch bigint, low bigint, heard bigint)")
-        self._db.execute(MANIFEST)
+        self._db.execute(SCHEMA)
         self._tables = Tables(self._db)
-        self._cursors, self._open_cursors = threading.local(), list[duckdb.DuckDBPyConnection]()
+        self._asking = set[duckdb.DuckDBPyConnection]()
 
     def _reopen(self) -> None:
         """Raises StoreDown."""
         try:
-            for cursor in self._open_cursors:  # each of them would keep the unusable database alive
+            for cursor in list(self._asking):  # each of them would keep the unusable database alive
                 cursor.close()
             self._db.close()
             self._open()
         except duckdb.Error as why:
             raise StoreDown(f"{self._path}: {why}") from why
 
-    def running_since(self) -> float:
+    def run(self) -> str:
         """See ``store.Store``."""
-        return 0.0
+        return ""
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """See ``store.Store``."""
@@ -107,7 +108,7 @@ class DuckDB:
         except BaseException as why:
             with contextlib.suppress(duckdb.Error):
                 self._db.rollback()
-            if isinstance(why, duckdb.FatalException):
+            if isinstance(why, UNUSABLE):
                 self._reopen()  # a disk that was full at a checkpoint leaves the open database unusable, the file whole
             if isinstance(why, duckdb.Error):
                 raise StoreDown(str(why)) from why
@@ -157,27 +158,27 @@ class DuckDB:
         """See ``store.Store``."""
         yield from self._db.cursor().execute("select device, epoch, low, heard from low").fetchall()
 
-    def upkeep(self, now: int) -> None:
+    def upkeep(self, now: int, spooled: int) -> None:
         """See ``store.Store``: closes days and lets go of what is too old, once a day and at the first call."""
         today = (now - CLOSE_AFTER) // DAY
         if today <= self._closed_to:
             return
+        whole = True
         try:
-            oldest = today - self._keep_days
             for measurement in list(self._tables.columns):
-                self._db.execute(f'delete from m."{measurement}" where t < {oldest * DAY}')
-                self._days.close(self._db, measurement, today)
-            self._days.drop(self._db, oldest)
-            self._forget(now - KEEP)
+                whole &= self._days.close(self._db, measurement, today)
+            self._days.drop(self._db, self._keep_days)
+            self._forget(min(now - KEEP, spooled))
             self._db.execute("checkpoint")
             self._days.sweep(self._db)
         except (duckdb.Error, OSError) as why:
             with contextlib.suppress(duckdb.Error):
                 self._db.rollback()
-            if isinstance(why, duckdb.FatalException):
+            if isinstance(why, UNUSABLE):
                 self._reopen()
             raise StoreDown(f"days can't be closed: {why}") from why
-        self._closed_to = today
+        if whole:
+            self._closed_to = today
 
     def close(self) -> None:
         """See ``store.Store``."""
@@ -209,15 +210,13 @@ class DuckDB:
     def _ask(self, measurement: str, start: int, stop: int, make: Callable[[str], Query]) -> list[tuple[Any, ...]]:
         """Ask of hot rows and closed days alike: ``make`` gets what to select from for [start, stop), milliseconds."""
         try:
-            if not hasattr(self._cursors, "mine"):
-                self._cursors.mine = self._db.cursor()  # one a thread; it sees what is committed
-                self._open_cursors.append(self._cursors.mine)
-            cursor = self._cursors.mine
-            cursor.begin()  # manifest and rows as of one instant
-            try:
-                sql, arguments = make(self._days.source(cursor, measurement, start, stop))
-                return cursor.execute(sql, list(arguments)).fetchall()  # type: ignore[no-any-return]
-            finally:
-                cursor.rollback()
+            with closing(self._db.cursor()) as cursor:
+                self._asking.add(cursor)
+                try:
+                    cursor.begin()  # manifest and rows as of one instant
+                    sql, arguments = make(self._days.source(cursor, measurement, start, stop))
+                    return cursor.execute(sql, list(arguments)).fetchall()
+                finally:
+                    self._asking.discard(cursor)
         except duckdb.Error as why:
             raise StoreDown(str(why)) from why

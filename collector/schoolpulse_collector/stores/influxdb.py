@@ -6,23 +6,21 @@ can't end in a backslash there: ``C:\`` becomes ``C:``, as Telegraf has it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import urllib3
-
 from schoolpulse_agent.wire import group_key
 from schoolpulse_collector.influxql import frame, to_influxql
-from schoolpulse_collector.lineprotocol import TIMEOUT, LineWriter, render
+from schoolpulse_collector.lineprotocol import LineWriter, render
 from schoolpulse_collector.received import Low
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.receivedfile import ReceivedFile
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Series
 from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+from schoolpulse_collector.storeserver import Server, address
 
 EXAMPLE = "influxdb://host:8086/schoolpulse?org=hcm&token_file=/etc/schoolpulse/influxdb-token"
 MOMENT = ("school", "room", "kind")  # tags that tell where a device stood, not which series this is
@@ -36,7 +34,8 @@ def open_url(url: str, folder: Path) -> InfluxDB:
     """
     parts, asked = urlsplit(url), parse_qs(urlsplit(url).query)
     bucket = parts.path.strip("/")
-    if not parts.hostname or not bucket or set(asked) - {"org", "token_file"}:
+    server = address(url, EXAMPLE)
+    if not bucket or set(asked) - {"org", "token_file"}:
         raise ValueError(f"store {url!r}: write {EXAMPLE}")
     token = ""
     if "token_file" in asked:
@@ -44,9 +43,8 @@ def open_url(url: str, folder: Path) -> InfluxDB:
             token = Path(asked["token_file"][0]).read_text(encoding="utf-8").strip()
         except OSError as why:
             raise ValueError(f"store: token_file {asked['token_file'][0]!r}: {why.strerror}") from None
-    scheme = parts.scheme.partition("+")[2] or "http"
     org = asked.get("org", ["-"])[0]
-    return InfluxDB(f"{scheme}://{parts.netloc}", bucket, org, token, folder / "received.sqlite")
+    return InfluxDB(server, bucket, org, token, folder / "received.sqlite")
 
 
 def _backslashes(value: str) -> str:
@@ -60,15 +58,14 @@ class InfluxDB:
     settling = 0.0
 
     def __init__(self, url: str, bucket: str, org: str, token: str, received: Path) -> None:
-        self._url, self._bucket = url, bucket
+        self._bucket = bucket
         self._writer = LineWriter(url, bucket, org, token or "-")
-        headers = {"Authorization": f"Token {token}"} if token else {}
-        self._http = urllib3.PoolManager(timeout=TIMEOUT / 1000, retries=False, headers=headers)
+        self._server = Server(url, token)
         self._received = ReceivedFile(received)
 
-    def running_since(self) -> float:
+    def run(self) -> str:
         """See ``store.Store``."""
-        return 0.0
+        return ""
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """See ``store.Store``."""
@@ -115,9 +112,9 @@ class InfluxDB:
         """See ``store.Store``."""
         return self._received.lows()
 
-    def upkeep(self, now: int) -> None:
+    def upkeep(self, now: int, spooled: int) -> None:
         """See ``store.Store``; how long samples stay is the server's own setting."""
-        self._received.forget(now - KEEP)
+        self._received.forget(min(now - KEEP, spooled))
 
     def close(self) -> None:
         """See ``store.Store``."""
@@ -125,14 +122,8 @@ class InfluxDB:
         self._received.close()
 
     def _ask(self, statement: str, epoch: str = "s") -> Any:
-        parameters = {"db": self._bucket, "epoch": epoch, "q": statement}
-        try:
-            answer = self._http.request("POST", f"{self._url}/query", fields=parameters, encode_multipart=False)
-        except urllib3.exceptions.HTTPError as why:
-            raise StoreDown(f"{self._url}: {why}") from why
-        found = json.loads(answer.data) if answer.status == 200 else {}
+        found = self._server.ask("/query", {"db": self._bucket, "epoch": epoch, "q": statement})
         error = found.get("error") or next((one["error"] for one in found.get("results", ()) if "error" in one), "")
-        if answer.status != 200 or error:
-            said = error or answer.data[:300].decode(errors="replace")
-            raise StoreDown(f"{self._url}/query answers {answer.status}: {said}")
+        if error:
+            raise StoreDown(f"{self._server.url}/query answers: {error}")
         return found

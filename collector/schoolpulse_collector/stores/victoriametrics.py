@@ -6,20 +6,18 @@ and a ``-retentionPeriod`` of at least 35 days. Two reports of one device in the
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
-
 from schoolpulse_agent import probe
 from schoolpulse_agent.wire import group_key
 from schoolpulse_collector import delivery
-from schoolpulse_collector.lineprotocol import TIMEOUT, LineWriter, render
+from schoolpulse_collector.lineprotocol import LineWriter, render
 from schoolpulse_collector.metricsql import frame, to_metricsql
 from schoolpulse_collector.received import Low
 from schoolpulse_collector.received import Row as ReceivedRow
@@ -27,22 +25,25 @@ from schoolpulse_collector.receivedfile import ReceivedFile
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Series
 from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+from schoolpulse_collector.storeserver import Server, address
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = "victoriametrics://host:8428"
 CACHED = 5 * 60_000  # milliseconds: of what is older, VictoriaMetrics caches answers, and does not see that more came
 RESET_EVERY = 60.0  # seconds between two resets of that cache
 LOOK_EVERY = 5.0  # seconds an answer about the server's start is believed
+FLAGS = "-dedup.minScrapeInterval=1ms -retentionPeriod=13"
+KEEP_AT_LEAST = 60  # days: a report may be 35 days old when it comes, and wait here
 RECENT = "1d"  # how far back a start looks for last values
 
 
 def open_url(url: str, folder: Path) -> VictoriaMetrics:
     """Open ``victoriametrics://host:8428`` or ``victoriametrics+https://host``. Raises StoreDown."""
-    parts = urlsplit(url)
-    if not parts.hostname:
-        raise ValueError(f"store {url!r}: write victoriametrics://host:8428")
-    scheme = parts.scheme.partition("+")[2] or "http"
-    return VictoriaMetrics(f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}", folder / "received.sqlite")
+    server = address(url, EXAMPLE)
+    if urlsplit(url).query:
+        raise ValueError(f"store {url!r}: write {EXAMPLE}")
+    return VictoriaMetrics(server + urlsplit(url).path.rstrip("/"), folder / "received.sqlite")
 
 
 class VictoriaMetrics:
@@ -53,20 +54,34 @@ class VictoriaMetrics:
     def __init__(self, url: str, received: Path) -> None:
         self._url = url
         self._writer = LineWriter(url, "schoolpulse", "-", "-")
-        self._http = urllib3.PoolManager(timeout=TIMEOUT / 1000, retries=False)
+        self._server = Server(url)
         self._received = ReceivedFile(received)
-        self._since, self._looked = 0.0, -LOOK_EVERY
+        self._run, self._ignored, self._looked = "", 0.0, -LOOK_EVERY
         self._backfilled, self._reset_at = False, 0.0
 
-    def running_since(self) -> float:
-        """See ``store.Store``."""
+    def run(self) -> str:
+        """See ``store.Store``; also raises StoreDown for a server whose flags would cost reports or double them.
+
+        A sample that the server ignored, for its own clock is days behind, makes another run: it must go again.
+        """
         if time.monotonic() - self._looked >= LOOK_EVERY:
-            body = self._get("/metrics")
-            found = [line for line in body.decode().splitlines() if line.startswith("vm_app_start_timestamp ")]
-            if not found:
+            metrics = self._server.get("/metrics").decode(errors="replace")
+            started = re.search(r"^vm_app_start_timestamp (\S+)$", metrics, re.M)
+            flags = dict(re.findall(r'^flag{name="([^"]+)", value="([^"]*)"', metrics, re.M))
+            if not started:
                 raise StoreDown(f"{self._url}/metrics does not say when the server was started")
-            self._since, self._looked = float(found[0].split()[1]), time.monotonic()
-        return self._since
+            if (
+                _days(flags.get("retentionPeriod", "13")) < KEEP_AT_LEAST
+                or flags.get("dedup.minScrapeInterval") != "1ms"
+            ):
+                raise StoreDown(f"run the server at {self._url} with {FLAGS}; docs/stores.md says why")
+            ignored = sum(float(count) for count in re.findall(r"^vm_rows_ignored_total{.*} (\S+)$", metrics, re.M))
+            if ignored > self._ignored:
+                log.error(
+                    "%s ignored %d samples for their time: is its clock right?", self._url, ignored - self._ignored
+                )
+            self._run, self._ignored, self._looked = f"{started[1]} {ignored}", ignored, time.monotonic()
+        return self._run
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """See ``store.Store``."""
@@ -84,7 +99,7 @@ class VictoriaMetrics:
         """See ``store.Store``."""
         expression, parameters = to_metricsql(series)
         path = "/api/v1/query_range" if series.every else "/api/v1/query"
-        return frame(series, self._ask(path, {"query": expression, **parameters}))
+        return frame(series, self._server.ask(path, {"query": expression, **parameters}))
 
     def latest(self) -> Iterator[Last]:
         """The last values of one day, of the metrics that this version knows; others come with the next report."""
@@ -95,11 +110,13 @@ class VictoriaMetrics:
             *(("report", name) for name in ("seq", "lag_ms")),
         ):
             values, times = (
-                self._ask("/api/v1/query", {"query": f"{over}({measurement}_{field}[{RECENT}])", "nocache": 1})
+                self._server.ask("/api/v1/query", {"query": f"{over}({measurement}_{field}[{RECENT}])", "nocache": 1})
                 for over in ("last_over_time", "tlast_over_time")
             )
             when = {_series(row): round(float(row["value"][1]) * 1000) for row in times["data"]["result"]}
             for row in values["data"]["result"]:
+                if "device" not in row["metric"]:  # somebody else's
+                    continue
                 key = row["metric"]["device"], group_key(measurement, _own_tags(row["metric"]))
                 t = when.get(_series(row), 0)
                 before = found.get(key, (0, {}))
@@ -117,9 +134,9 @@ class VictoriaMetrics:
         """See ``store.Store``."""
         return self._received.lows()
 
-    def upkeep(self, now: int) -> None:
+    def upkeep(self, now: int, spooled: int) -> None:
         """See ``store.Store``; how long samples stay is the server's own setting."""
-        self._received.forget(now - KEEP)
+        self._received.forget(min(now - KEEP, spooled))
 
     def close(self) -> None:
         """See ``store.Store``."""
@@ -133,28 +150,16 @@ class VictoriaMetrics:
         if self._backfilled and now - self._reset_at >= RESET_EVERY:
             self._backfilled, self._reset_at = False, now
             try:
-                self._get("/internal/resetRollupResultCache")
+                self._server.get("/internal/resetRollupResultCache")
             except StoreDown as why:  # answers stay old for a while; nothing is lost
                 log.warning("%s", why)
                 self._backfilled = True
 
-    def _ask(self, path: str, parameters: dict[str, Any]) -> Any:
-        try:
-            answer = self._http.request("POST", self._url + path, fields=parameters, encode_multipart=False)
-        except urllib3.exceptions.HTTPError as why:
-            raise StoreDown(f"{self._url}: {why}") from why
-        if answer.status != 200:
-            raise StoreDown(f"{self._url}{path} answers {answer.status}: {answer.data[:300].decode(errors='replace')}")
-        return json.loads(answer.data)
 
-    def _get(self, path: str) -> bytes:
-        try:
-            answer = self._http.request("GET", self._url + path)
-        except urllib3.exceptions.HTTPError as why:
-            raise StoreDown(f"{self._url}: {why}") from why
-        if answer.status != 200:
-            raise StoreDown(f"{self._url}{path} answers {answer.status}")
-        return answer.data
+def _days(retention: str) -> float:
+    """How many days a ``-retentionPeriod`` is; without a letter it is in months."""
+    found = re.fullmatch(r"([0-9.]+)([hdwy]?)", retention)
+    return float(found[1]) * {"h": 1 / 24, "d": 1, "w": 7, "y": 365, "": 31}[found[2]] if found else 0.0
 
 
 def _backslashes(value: str) -> str:
