@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -633,3 +636,50 @@ TestAnythingInAnyOrder = Machine.TestCase
 TestAnythingInAnyOrder.settings = settings(
     max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def killed_in_restamp(folder: str, live: str) -> None:
+    outbox = Outbox(Path(folder), Path(live))
+    fill(outbox, 50)
+    outbox.spill()
+    fill(outbox, 5)
+    rewrite = outbox._rewrite_live
+    outbox._rewrite_live = lambda epoch: (rewrite(epoch), os.kill(os.getpid(), signal.SIGKILL))
+    outbox.restamp(1000)
+
+
+def test_a_kill_while_times_are_put_right_loses_nothing(tmp_path: Path) -> None:
+    folders = (str(tmp_path / "outbox"), str(tmp_path / "live"))
+    process = multiprocessing.get_context("fork").Process(target=killed_in_restamp, args=folders)
+    process.start()
+    process.join(20)
+    assert process.exitcode == -signal.SIGKILL
+    again = Outbox(Path(folders[0]), Path(folders[1]))
+    assert sum(map(len, again.held().values())) == 55
+
+
+def test_reports_that_can_not_be_read_just_then_keep_their_time_and_are_kept(place: Place, monkeypatch) -> None:
+    outbox = place.start()
+    fill(outbox, 50)
+    outbox.spill()
+
+    def fails(_path: Path) -> bytes:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as short:
+        short.setattr(Path, "read_bytes", fails)
+        outbox.restamp(1000)
+    assert count(outbox) == 50
+    outbox.close()
+    assert count(place.start()) == 50
+
+
+def test_times_that_were_put_right_on_disk_stay_on_disk(place: Place) -> None:
+    outbox = place.start()
+    fill(outbox, 50)
+    outbox.spill()
+    before = {seq: json.loads(body)["t"] for seq, body in outbox.read(outbox.epoch, Ranges([(1, 50)]), 50).items()}
+    outbox.restamp(1000)
+    assert not list(place.live.glob("*.live")) or not any(path.stat().st_size for path in place.live.glob("*.live"))
+    after = {seq: json.loads(body)["t"] for seq, body in outbox.read(outbox.epoch, Ranges([(1, 50)]), 50).items()}
+    assert after == {seq: t + 1000 for seq, t in before.items()}

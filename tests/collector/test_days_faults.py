@@ -116,6 +116,7 @@ def fill(folder: Path, leave: int) -> Callable[[], None]:
     return filler.unlink
 
 
+@pytest.mark.soak  # it needs root
 @pytest.mark.parametrize("leave", [0, 20_000, 200_000])
 def test_upkeep_on_a_full_disk_is_a_store_that_is_down_and_loses_nothing(small_disk: Path, leave: int) -> None:
     chance = random.Random(1)

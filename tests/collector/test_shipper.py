@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,41 @@ def test_a_line_of_another_version_is_kept_among_the_dead_letters_and_stops_noth
     shipper.stop()
     assert rig.counted("refused", reason="spool") == 2
     assert [letter["topic"] for letter in rig.dead()] == ["spool", "spool"]
+
+
+def test_after_a_quiet_month_no_restart_stores_anything_again(rig: Rig) -> None:
+    """The spool keeps its last segment however old it is, so nobody may forget what is in it."""
+    long_ago = int(time.time() * 1000) - 36 * 86_400_000
+    spooled = [
+        Record("d1", epoch, 1, long_ago + epoch, 10, "s", "r", "k", {"mem": {"used": 1.0}}) for epoch in range(50)
+    ]
+    rig.spool.append([encode(record) for record in spooled])
+    for _ in range(3):
+        shipper = rig.shipper()
+        wait_until(lambda one=shipper: one.place == one._settled and one.place.offset, 10, "all of it was read")
+        shipper.stop()
+        shipper._tend()
+        asked = Series("report", "seq", long_ago // 1000 - 60, long_ago // 1000 + 60, aggregate="count")
+        assert [row.value for row in rig.store.query(asked).rows] == [50]
+
+
+def test_a_store_that_is_restarted_again_and_again_gets_everything_since_what_had_settled(rig: Rig) -> None:
+    class Restarting(Unsteady):
+        settling, runs = 10.0, 0
+
+        def run(self) -> str:
+            self.runs += 1
+            return str(self.runs)
+
+    written: list[float] = []
+
+    class Noting(Restarting):
+        def write(self, records: Sequence[Record]) -> list[Refusal]:
+            written.extend(record.seq for record in records)
+            return []
+
+    rig.append(1, 3)
+    made = Shipper(rig.spool, Noting(rig.store), rig.letters, rig.counters)
+    for _ in range(3):
+        made._ship_all()
+    assert written == [1, 2, 3] * 3

@@ -549,3 +549,11 @@ def test_a_known_fields_name_can_not_be_taken_as_a_tag_by_whoever_comes_first(st
     (refusal,) = store.write([record(1, {"cpu,usage_active=x": {"usage_idle": 1.0}})])
     assert "usage_active" in refusal.group
     assert store.write([record(2, {"cpu": {"usage_active": 5.0}})]) == []
+
+
+def test_made_up_measurements_shut_no_known_one_out(store: Store) -> None:
+    store.write([record(1, {f"made_up_{n}": {"x": 1.0} for n in range(400)})])
+    refusals = store.write([record(2, {"mem": {"used": 1.0}, "another": {"x": 1.0}})])
+    assert [refusal.group for refusal in refusals] == ["another"]
+    assert seqs(store) == [1, 2]
+    assert values(store, "mem", "used") == [(2, 1)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running import VictoriaMetrics, wait_until
+from running import Program, VictoriaMetrics, free_port, wait_until
 
 from schoolpulse_collector import shipper as shipping
 from schoolpulse_collector.counters import Counters
@@ -166,3 +166,42 @@ def test_files_of_the_spool_stay_until_the_server_has_surely_written(centre: Cen
     assert centre.files() == files
     centre.now += 1
     wait_until(lambda: centre.files() == 1, 5, "the files go")
+
+
+@pytest.mark.parametrize("flags", [["-retentionPeriod=5y"], ["-retentionPeriod=1", "-dedup.minScrapeInterval=1ms"]])
+def test_nothing_is_written_to_a_server_that_would_double_or_drop_reports(tmp_path: Path, flags: list[str]) -> None:
+    port = free_port()
+    command = ["victoria-metrics", f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path}/data", *flags]
+    program = Program(command, tmp_path)
+    store = open_store(f"victoriametrics://127.0.0.1:{port}", tmp_path)
+    wait_until(lambda: _up(port), 20, "the server is up")
+    with pytest.raises(StoreDown, match="-dedup"):
+        store.run()
+    store.close()
+    program.kill()
+
+
+def _up(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_samples_that_the_server_ignores_for_its_clock_go_again(centre: Centre) -> None:
+    before = centre.store.run()
+    ahead = int(time.time() + 3 * 86_400) * 1000  # as a server sees it whose clock is 3 days behind
+    centre.store.write([Record("d1", 7, 1, ahead, 0, "s", "r", "k", {"mem": {"used": 1.0}})])
+
+    def another_run() -> bool:
+        centre.store._looked = -1000.0
+        return centre.store.run() != before
+
+    wait_until(another_run, 20, "the server has counted it")
+
+
+@pytest.mark.parametrize(
+    ("text", "days"), [("1", 31), ("13", 403), ("60d", 60), ("2w", 14), ("5y", 1825), ("48h", 2), ("x", 0)]
+)
+def test_a_retention_is_read_as_the_server_reads_it(text: str, days: float) -> None:
+    assert victoriametrics._days(text) == days

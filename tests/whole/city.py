@@ -28,7 +28,7 @@ from schoolpulse_collector.registry.model import Room, School
 
 CATCH_UP = 240.0  # seconds the senders may need to come to rest
 CENTRE_IS_UP, SENDERS_ARE_UP = "sign-in?token=", "ready"
-LOOKS = 7.0  # seconds after which the shipper has surely noticed a restart of the store
+SETTLES = 18.0  # seconds after which the shipper has noticed a restart of the store, or let go of what it wrote
 
 
 @dataclass
@@ -199,7 +199,7 @@ class City:
             self.given_up += ended["dropped"] + BLOCK * ended["damaged"]
         took = time.monotonic() - start
         if self.store.program:
-            time.sleep(LOOKS)
+            time.sleep(SETTLES)
         assert self.centre.stop(seconds=60) == 0, self.centre.printed()[-3000:]
         return took
 
