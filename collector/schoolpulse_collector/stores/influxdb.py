@@ -6,20 +6,17 @@ can't end in a backslash there: ``C:\`` becomes ``C:``, as Telegraf has it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from schoolpulse_agent.wire import group_key
 from schoolpulse_collector.influxql import frame, to_influxql
-from schoolpulse_collector.lineprotocol import LineWriter, render
-from schoolpulse_collector.received import Low
-from schoolpulse_collector.received import Row as ReceivedRow
-from schoolpulse_collector.receivedfile import ReceivedFile
-from schoolpulse_collector.record import Record
+from schoolpulse_collector.lineprotocol import LineWriter
+from schoolpulse_collector.linestore import LineStore
 from schoolpulse_collector.series import Frame, Series
-from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+from schoolpulse_collector.store import Last, StoreDown
 from schoolpulse_collector.storeserver import Server, address
 
 EXAMPLE = "influxdb://host:8086/schoolpulse?org=hcm&token_file=/etc/schoolpulse/influxdb-token"
@@ -44,7 +41,7 @@ def open_url(url: str, folder: Path) -> InfluxDB:
         except OSError as why:
             raise ValueError(f"store: token_file {asked['token_file'][0]!r}: {why.strerror}") from None
     org = asked.get("org", ["-"])[0]
-    return InfluxDB(server, bucket, org, token, folder / "received.sqlite")
+    return InfluxDB(server, bucket, org, token, folder)
 
 
 def _backslashes(value: str) -> str:
@@ -52,27 +49,19 @@ def _backslashes(value: str) -> str:
     return value.rstrip("\\")
 
 
-class InfluxDB:
+class InfluxDB(LineStore):
     """A store on a server that syncs its log before it answers."""
 
     settling = 0.0
 
-    def __init__(self, url: str, bucket: str, org: str, token: str, received: Path) -> None:
+    def __init__(self, url: str, bucket: str, org: str, token: str, folder: Path) -> None:
         self._bucket = bucket
-        self._writer = LineWriter(url, bucket, org, token or "-")
+        super().__init__(LineWriter(url, bucket, org, token or "-"), folder, _backslashes)
         self._server = Server(url, token)
-        self._received = ReceivedFile(received)
 
     def run(self) -> str:
         """See ``store.Store``."""
         return ""
-
-    def write(self, records: Sequence[Record]) -> list[Refusal]:
-        """See ``store.Store``."""
-        lines, refusals = render(records, _backslashes)
-        refusals += self._writer.write(lines)
-        self._received.note(records)
-        return refusals
 
     def query(self, series: Series) -> Frame:
         """See ``store.Store``."""
@@ -103,23 +92,6 @@ class InfluxDB:
             if key not in newest or newest[key].t < t:  # a device that moved has a series for each room
                 newest[key] = Last(*key, t, fields)
         yield from newest.values()
-
-    def received(self) -> Iterator[ReceivedRow]:
-        """See ``store.Store``."""
-        return self._received.rows()
-
-    def lows(self) -> Iterator[Low]:
-        """See ``store.Store``."""
-        return self._received.lows()
-
-    def upkeep(self, now: int, spooled: int) -> None:
-        """See ``store.Store``; how long samples stay is the server's own setting."""
-        self._received.forget(min(now - KEEP, spooled))
-
-    def close(self) -> None:
-        """See ``store.Store``."""
-        self._writer.close()
-        self._received.close()
 
     def _ask(self, statement: str, epoch: str = "s") -> Any:
         found = self._server.ask("/query", {"db": self._bucket, "epoch": epoch, "q": statement})

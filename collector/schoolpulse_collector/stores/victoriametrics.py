@@ -17,14 +17,12 @@ from urllib.parse import urlsplit
 from schoolpulse_agent import probe
 from schoolpulse_agent.wire import group_key
 from schoolpulse_collector import delivery
-from schoolpulse_collector.lineprotocol import LineWriter, render
+from schoolpulse_collector.lineprotocol import LineWriter
+from schoolpulse_collector.linestore import LineStore
 from schoolpulse_collector.metricsql import frame, to_metricsql
-from schoolpulse_collector.received import Low
-from schoolpulse_collector.received import Row as ReceivedRow
-from schoolpulse_collector.receivedfile import ReceivedFile
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.series import Frame, Series
-from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
+from schoolpulse_collector.store import Last, Refusal, StoreDown
 from schoolpulse_collector.storeserver import Server, address
 
 log = logging.getLogger(__name__)
@@ -43,19 +41,18 @@ def open_url(url: str, folder: Path) -> VictoriaMetrics:
     server = address(url, EXAMPLE)
     if urlsplit(url).query:
         raise ValueError(f"store {url!r}: write {EXAMPLE}")
-    return VictoriaMetrics(server + urlsplit(url).path.rstrip("/"), folder / "received.sqlite")
+    return VictoriaMetrics(server + urlsplit(url).path.rstrip("/"), folder)
 
 
-class VictoriaMetrics:
+class VictoriaMetrics(LineStore):
     """A store on a server that answers before it has written: see ``settling``."""
 
     settling = 60.0  # a kill lost what it had answered up to 9 s before (measured with 1.79.5)
 
-    def __init__(self, url: str, received: Path) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         self._url = url
-        self._writer = LineWriter(url, "schoolpulse", "-", "-")
+        super().__init__(LineWriter(url, "schoolpulse", "-", "-"), folder, _backslashes)
         self._server = Server(url)
-        self._received = ReceivedFile(received)
         self._run, self._ignored, self._looked = "", 0.0, -LOOK_EVERY
         self._backfilled, self._reset_at = False, 0.0
 
@@ -86,12 +83,10 @@ class VictoriaMetrics:
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """See ``store.Store``."""
         try:
-            lines, refusals = render(records, _backslashes)
-            refusals += self._writer.write(lines)
+            refusals = super().write(records)
         except StoreDown:
             self._looked = -LOOK_EVERY  # perhaps it was restarted
             raise
-        self._received.note(records)
         self._show_backfill(records)
         return refusals
 
@@ -125,23 +120,6 @@ class VictoriaMetrics:
                     found[key] = t, {**kept, field: float(row["value"][1])}
         for (device, group), (t, fields) in found.items():
             yield Last(device, group, t, fields)
-
-    def received(self) -> Iterator[ReceivedRow]:
-        """See ``store.Store``."""
-        return self._received.rows()
-
-    def lows(self) -> Iterator[Low]:
-        """See ``store.Store``."""
-        return self._received.lows()
-
-    def upkeep(self, now: int, spooled: int) -> None:
-        """See ``store.Store``; how long samples stay is the server's own setting."""
-        self._received.forget(min(now - KEEP, spooled))
-
-    def close(self) -> None:
-        """See ``store.Store``."""
-        self._writer.close()
-        self._received.close()
 
     def _show_backfill(self, records: Sequence[Record]) -> None:
         """Let late data be seen: answers about those times may be cached."""
