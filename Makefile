@@ -29,7 +29,7 @@ check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
 
-faults: setup tests/debian-packages  ## Break everything, ten times each, on every store, and count what is lost: 40 minutes
+faults: setup tests/debian-packages  ## Break everything, ten times each, on every store, and count what is lost: 45 minutes, as root
 	$(RUN) python tests/whole/faults.py
 
 soak: faults  ## All faults, then any fault at any time for 10 minutes a store, then what proves that losses are noticed
