@@ -115,7 +115,7 @@ class Shipper(threading.Thread):
     def _settle(self) -> bool:
         """Let go of what is surely durable, or go back to it if the server was restarted. False: it can't be asked."""
         try:
-            run = self._store.run()
+            run = self._store.run_id()
         except StoreDown as why:
             self._note_down(why)
             return False

@@ -41,12 +41,12 @@ class Last(NamedTuple):
 
 
 class Store(Protocol):
-    """Where samples stay. One thread calls ``write``, ``run`` and ``upkeep``, any thread the others."""
+    """Where samples stay. One thread calls ``write``, ``run_id`` and ``upkeep``, any thread the others."""
 
     settling: float
-    """Seconds from the return of ``write`` until it is surely durable, if ``run`` answers the same meanwhile."""
+    """Seconds from the return of ``write`` until it is surely durable, if ``run_id`` stays the same meanwhile."""
 
-    def run(self) -> str:
+    def run_id(self) -> str:
         """Names the server's present run; with another name, what has not settled may be gone. Raises StoreDown."""
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:

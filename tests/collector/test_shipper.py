@@ -231,7 +231,7 @@ def test_a_store_that_is_restarted_again_and_again_gets_everything_since_what_ha
     class Restarting(Unsteady):
         settling, runs = 10.0, 0
 
-        def run(self) -> str:
+        def run_id(self) -> str:
             self.runs += 1
             return str(self.runs)
 

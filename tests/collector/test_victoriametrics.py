@@ -92,15 +92,15 @@ def next_second() -> None:
 
 
 def test_run_changes_with_a_restart_and_not_otherwise(centre: Centre) -> None:
-    before = centre.store.run()
+    before = centre.store.run_id()
     assert float(before.split()[0]) == pytest.approx(time.time(), abs=10)
     next_second()
-    assert centre.store.run() == before
+    assert centre.store.run_id() == before
     centre.program.kill()
     with pytest.raises(StoreDown):
-        centre.store.run()
+        centre.store.run_id()
     centre.program.start()
-    assert centre.store.run() > before
+    assert centre.store.run_id() > before
 
 
 def test_after_kill_nine_of_the_server_everything_is_there_again(centre: Centre) -> None:
@@ -176,7 +176,7 @@ def test_nothing_is_written_to_a_server_that_would_double_or_drop_reports(tmp_pa
     store = open_store(f"victoriametrics://127.0.0.1:{port}", tmp_path)
     wait_until(lambda: _up(port), 20, "the server is up")
     with pytest.raises(StoreDown, match="-dedup"):
-        store.run()
+        store.run_id()
     store.close()
     program.kill()
 
@@ -189,13 +189,13 @@ def _up(port: int) -> bool:
 
 
 def test_samples_that_the_server_ignores_for_its_clock_go_again(centre: Centre) -> None:
-    before = centre.store.run()
+    before = centre.store.run_id()
     ahead = int(time.time() + 3 * 86_400) * 1000  # as a server sees it whose clock is 3 days behind
     centre.store.write([Record("d1", 7, 1, ahead, 0, "s", "r", "k", {"mem": {"used": 1.0}})])
 
     def another_run() -> bool:
         centre.store._looked = -1000.0
-        return centre.store.run() != before
+        return centre.store.run_id() != before
 
     wait_until(another_run, 20, "the server has counted it")
 

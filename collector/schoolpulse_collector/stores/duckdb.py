@@ -83,7 +83,7 @@ class DuckDB:
         except duckdb.Error as why:
             raise StoreDown(f"{self._path}: {why}") from why
 
-    def run(self) -> str:
+    def run_id(self) -> str:
         """See ``store.Store``."""
         return ""
 

@@ -59,7 +59,7 @@ class InfluxDB(LineStore):
         super().__init__(LineWriter(url, bucket, org, token or "-"), folder, _backslashes)
         self._server = Server(url, token)
 
-    def run(self) -> str:
+    def run_id(self) -> str:
         """See ``store.Store``."""
         return ""
 

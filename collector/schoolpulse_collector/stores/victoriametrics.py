@@ -56,7 +56,7 @@ class VictoriaMetrics(LineStore):
         self._run, self._ignored, self._looked = "", 0.0, -LOOK_EVERY
         self._backfilled, self._reset_at = False, 0.0
 
-    def run(self) -> str:
+    def run_id(self) -> str:
         """See ``store.Store``; also raises StoreDown for a server whose flags would cost reports or double them.
 
         A sample that the server ignored, for its own clock is days behind, makes another run: it must go again.
