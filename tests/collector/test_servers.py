@@ -266,6 +266,6 @@ def test_a_web_page_at_its_address_is_a_store_that_is_down(tmp_path: Path, kind:
         path = "/bucket" if kind == "influxdb" else ""
         with closing(open_store(f"{kind}://127.0.0.1:{there.port}{path}", tmp_path)) as store:
             calls = [lambda: ask(store, "mem", "used"), lambda: list(store.latest())]
-            for call in [*calls, store.run] if kind == "victoriametrics" else calls:
+            for call in [*calls, store.run_id] if kind == "victoriametrics" else calls:
                 with pytest.raises(StoreDown):
                     call()
