@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -210,7 +210,9 @@ class City:
             device, epoch, seq, value = line.split()
             sent[device, int(epoch), int(seq)] = float(value)
         reports, samples = self.store.read()
-        values = {(device, t): value for device, t, value in samples}
+        values = defaultdict(set)  # two clones may have measured in the same millisecond
+        for device, t, value in samples:
+            values[device, t].add(value)
         first = min(int(path.stem) for path in (self.home / "spool").glob("*.spool"))
         if first == 1:
             row.faults.append("the spool let go of nothing, so nothing was shown")
@@ -224,7 +226,7 @@ class City:
         row.sent, row.stored = len(sent) - len(unpromised), len(count)
         row.twice = sum(times - 1 for times in count.values())
         row.twice += sum(times - 1 for times in Counter((device, t, value) for device, t, value in samples).values())
-        row.wrong = sum(values.get((d, t)) != sent.get((d, e, s)) for d, e, s, t in reports if (d, e, s) in sent)
+        row.wrong = sum(sent[d, e, s] not in values[d, t] for d, e, s, t in reports if (d, e, s) in sent)
         given_up = len(missing) - len(unpromised)
         row.counted = min(given_up, self.given_up)  # a damaged block is counted as one, and holds up to BLOCK reports
         row.lost = given_up - row.counted

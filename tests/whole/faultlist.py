@@ -143,11 +143,10 @@ def clones(city: City, strikes: int) -> None:
 def disk_full(folder: str, megabytes: int) -> Callable[[City, int], None]:
     def strike(city: City) -> None:
         ballast = city.folder / folder / "ballast"
-        with ballast.open("wb") as file:
+        with ballast.open("wb", buffering=0) as file:
             try:
                 while True:
                     file.write(b"x" * 65_536)
-                    file.flush()
             except OSError:
                 pass
         time.sleep(city.chance.uniform(1, 4))
