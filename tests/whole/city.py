@@ -28,6 +28,7 @@ from schoolpulse_collector.registry.model import Room, School
 
 CATCH_UP = 240.0  # seconds the senders may need to come to rest
 CENTRE_IS_UP, SENDERS_ARE_UP = "sign-in?token=", "ready"
+ENOUGH = 150_000  # bytes of ledger, about 4,000 reports
 SETTLES = 18.0  # seconds after which the shipper has noticed a restart of the store, or let go of what it wrote
 
 
@@ -188,6 +189,7 @@ class City:
 
     def rest(self) -> float:
         """Let the senders send all they hold; return how many seconds that took."""
+        wait_until(lambda: self.ledger.stat().st_size > ENOUGH, 120, "enough was sent to fill a segment of the spool")
         start = time.monotonic()
         for program in (self.senders, *self.more_senders):
             said(program, SENDERS_ARE_UP, 0)
