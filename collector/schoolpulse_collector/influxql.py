@@ -18,14 +18,12 @@ from collections.abc import Callable, Collection
 from math import fsum
 from typing import Any
 
-from schoolpulse_collector.series import BadQuery, Frame, Row, Series
+from schoolpulse_collector.series import LOOK_BACK, PLACE, BadQuery, Frame, Row, Series, ordered
 
 Tags = tuple[str, ...]
 
-PLACE = ("school", "room", "kind")  # tags that are always there; no other tag is ever empty
 OVER = {name: name + '("{}")' for name in ("mean", "min", "max", "sum", "count", "last", "first")}
 OVER["p95"] = 'percentile("{}", 95)'
-LOOK_BACK = 300  # seconds before the first bucket in which a counter's previous value is looked for
 LATEST = 9_223_372_036  # nanoseconds end in 2262
 NOBODY = "\n"  # no tag has this value
 
@@ -75,9 +73,7 @@ def frame(series: Series, answer: dict[str, Any]) -> Frame:
         groups[(t, group)].append(value)
     across = ACROSS[series.across] if series.across else fsum  # of a group's counters, or of one value
     rows = [Row(t, group, float(across(values))) for (t, group), values in groups.items()]
-    if series.limit:
-        return Frame(series.group_by, sorted(rows, key=lambda row: (-row.value, row.t, row.tags))[: series.limit])
-    return Frame(series.group_by, sorted(rows, key=lambda row: (row.tags, row.t)))
+    return ordered(series, rows)
 
 
 def _mean(values: list[float]) -> float:

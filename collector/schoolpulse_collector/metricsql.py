@@ -19,13 +19,11 @@ import re
 from math import isnan
 from typing import Any
 
-from schoolpulse_collector.series import BadQuery, Frame, Row, Series
+from schoolpulse_collector.series import LOOK_BACK, PLACE, BadQuery, Frame, Row, Series, ordered
 
-PLACE = ("school", "room", "kind")  # tags of the moment, always there: they don't tell which series this is
 ACROSS = {"mean": "avg({})", "p95": "quantile(0.95, {})"} | {
     name: name + "({})" for name in ("min", "max", "sum", "count")
 }
-LOOK_BACK = 300  # seconds before the first bucket in which a counter's previous value is looked for
 MAX_POINTS = 30_000  # -search.maxPointsPerTimeseries
 MAX_LENGTH = 16_384  # -search.maxQueryLen, bytes
 EARLIEST, LATEST = 31_536_000, 9_223_372_036  # 1971 to 2262: a window that leaves its calendar is empty there
@@ -77,9 +75,7 @@ def frame(series: Series, answer: dict[str, Any]) -> Frame:
                 raise BadQuery("p95 over several series: group by what tells them apart, or use across")
             found[key] = float(value)
     rows = [Row(t, tags, value) for (t, tags), value in found.items() if not isnan(value)]
-    if series.limit:
-        return Frame(series.group_by, sorted(rows, key=lambda row: (-row.value, row.t, row.tags))[: series.limit])
-    return Frame(series.group_by, sorted(rows, key=lambda row: (row.tags, row.t)))
+    return ordered(series, rows)
 
 
 def _selector(series: Series) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +12,8 @@ AGGREGATES = ("mean", "min", "max", "sum", "count", "last", "first", "p95", "rat
 ACROSS = ("mean", "min", "max", "sum", "count", "p95")
 OPERATORS = ("=", "!=", "in", "prefix")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+PLACE = ("school", "room", "kind")  # tags of the moment: always there, and they don't tell which series this is
+LOOK_BACK = 300  # seconds before the first bucket in which a counter's previous value is looked for
 MAX_BUCKETS = 50_000
 MAX_ROWS = 1_000_000
 YEAR_9999 = 253_402_214_400  # where calendars end, in every zone
@@ -102,6 +105,13 @@ class Frame(NamedTuple):
 
     group_by: tuple[str, ...]
     rows: list[Row]
+
+
+def ordered(series: Series, rows: Iterable[Row]) -> Frame:
+    """The answer that these rows are: in order, and cut to the limit."""
+    if series.limit:
+        return Frame(series.group_by, sorted(rows, key=lambda row: (-row.value, row.t, row.tags))[: series.limit])
+    return Frame(series.group_by, sorted(rows, key=lambda row: (row.tags, row.t)))
 
 
 def seconds(text: str) -> int:

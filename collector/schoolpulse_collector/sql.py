@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from schoolpulse_collector.series import BadQuery, Series
+from schoolpulse_collector.series import LOOK_BACK, BadQuery, Series
 
 Arguments = list[int | str | list[str]]
 
@@ -18,7 +18,6 @@ OVER = {
     "first": "arg_min({}, t)",
     "p95": "quantile_cont({}, 0.95)",  # interpolates, as MetricsQL does
 }
-LOOK_BACK = 300  # seconds before the first bucket in which a counter's previous value is looked for
 
 
 def to_sql(series: Series, tags: Collection[str], identity: Collection[str], source: str) -> tuple[str, Arguments]:

@@ -21,12 +21,11 @@ from schoolpulse_collector.days import DAY, SCHEMA, Days
 from schoolpulse_collector.received import Low, Received
 from schoolpulse_collector.received import Row as ReceivedRow
 from schoolpulse_collector.record import Record
-from schoolpulse_collector.series import Frame, Row, Series
-from schoolpulse_collector.sql import LOOK_BACK, Arguments, to_sql
+from schoolpulse_collector.series import LOOK_BACK, PLACE, Frame, Row, Series
+from schoolpulse_collector.sql import Arguments, to_sql
 from schoolpulse_collector.store import KEEP, Last, Refusal, StoreDown
 from schoolpulse_collector.tables import KEYS, Tables
 
-MOMENT = ("school", "room", "kind")  # tags that tell where a device stood, not which series this is
 KEEP_DAYS = 400  # of samples: a school year, and the same week of the year before
 CLOSE_AFTER = 14 * 3_600_000  # milliseconds after a UTC day's end: 21:00 in Việt Nam, when schools are dark
 LATEST_DAYS = 7  # how far back a start looks for last values
@@ -96,9 +95,8 @@ class DuckDB:
             known.add(record.device, record.epoch, record.seq)
             known.held_from(record.device, record.epoch, record.low, record.arrived)
         try:
-            rows, refusals = self._tables.rows(
-                fresh
-            )  # alters tables, which can't be in the transaction that fills them
+            # It alters tables, which can't be in the transaction that fills them.
+            rows, refusals = self._tables.rows(fresh)
             self._db.begin()
             for measurement, table in rows.items():
                 self._tables.insert(measurement, table)
@@ -122,7 +120,7 @@ class DuckDB:
         if columns.get(series.field) != "DOUBLE":
             return Frame(series.group_by, [])
         tags = [name for name, kind in columns.items() if kind == "VARCHAR"]
-        identity = [tag for tag in tags if tag not in MOMENT]
+        identity = [tag for tag in tags if tag not in PLACE]
         start, stop = (series.first - LOOK_BACK) * 1000, series.stop * 1000
         rows = self._ask(series.measurement, start, stop, lambda source: to_sql(series, tags, identity, source))
         return Frame(

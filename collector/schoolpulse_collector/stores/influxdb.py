@@ -15,12 +15,11 @@ from schoolpulse_agent.wire import group_key
 from schoolpulse_collector.influxql import frame, to_influxql
 from schoolpulse_collector.lineprotocol import LineWriter
 from schoolpulse_collector.linestore import LineStore
-from schoolpulse_collector.series import Frame, Series
+from schoolpulse_collector.series import PLACE, Frame, Series
 from schoolpulse_collector.store import Last, StoreDown
 from schoolpulse_collector.storeserver import Server, address
 
 EXAMPLE = "influxdb://host:8086/schoolpulse?org=hcm&token_file=/etc/schoolpulse/influxdb-token"
-MOMENT = ("school", "room", "kind")  # tags that tell where a device stood, not which series this is
 RECENT = "35d"  # how far back a start looks for last values
 
 
@@ -69,7 +68,7 @@ class InfluxDB(LineStore):
         tags = [row[0] for found in keys["results"][0].get("series", ()) for row in found["values"]]
         if not tags:
             return Frame(series.group_by, [])
-        return frame(series, self._ask(to_influxql(series, [tag for tag in tags if tag not in MOMENT])))
+        return frame(series, self._ask(to_influxql(series, [tag for tag in tags if tag not in PLACE])))
 
     def latest(self) -> Iterator[Last]:
         """See ``store.Store``."""
@@ -81,7 +80,7 @@ class InfluxDB(LineStore):
             tags = {name: value for name, value in found.get("tags", {}).items() if value}
             if "device" not in tags:  # somebody else's
                 continue
-            own = {name: value for name, value in tags.items() if name not in ("device", *MOMENT)}
+            own = {name: value for name, value in tags.items() if name not in ("device", *PLACE)}
             t, *values = found["values"][0]
             fields = {
                 name: float(value)
