@@ -21,7 +21,7 @@ from schoolpulse_collector.lineprotocol import LineWriter
 from schoolpulse_collector.linestore import LineStore
 from schoolpulse_collector.metricsql import frame, to_metricsql
 from schoolpulse_collector.record import Record
-from schoolpulse_collector.series import Frame, Series
+from schoolpulse_collector.series import PLACE, Frame, Series
 from schoolpulse_collector.store import Last, Refusal, StoreDown
 from schoolpulse_collector.storeserver import Server, address
 
@@ -33,6 +33,7 @@ RESET_EVERY = 60.0  # seconds between two resets of that cache
 LOOK_EVERY = 5.0  # seconds an answer about the server's start is believed
 FLAGS = "-dedup.minScrapeInterval=1ms -retentionPeriod=13"
 KEEP_AT_LEAST = 60  # days: a report may be 35 days old when it comes, and wait here
+CLOCK_OFF = 3600.0  # seconds
 RECENT = "1d"  # how far back a start looks for last values
 
 
@@ -53,32 +54,34 @@ class VictoriaMetrics(LineStore):
         self._url = url
         super().__init__(LineWriter(url, "schoolpulse", "-", "-"), folder, _backslashes)
         self._server = Server(url)
-        self._run, self._ignored, self._looked = "", 0.0, -LOOK_EVERY
+        self._run, self._wrong_clocks, self._looked = "", 0, -LOOK_EVERY
         self._backfilled, self._reset_at = False, 0.0
 
     def run_id(self) -> str:
-        """See ``store.Store``; also raises StoreDown for a server whose flags would cost reports or double them.
-
-        A sample that the server ignored, for its own clock is days behind, makes another run: it must go again.
-        """
+        """See ``store.Store``; also raises StoreDown for a server whose flags or clock would cost reports."""
         if time.monotonic() - self._looked >= LOOK_EVERY:
             metrics = self._server.get("/metrics").decode(errors="replace")
             started = re.search(r"^vm_app_start_timestamp (\S+)$", metrics, re.M)
-            flags = dict(re.findall(r'^flag{name="([^"]+)", value="([^"]*)"', metrics, re.M))
             if not started:
                 raise StoreDown(f"{self._url}/metrics does not say when the server was started")
-            if (
-                _days(flags.get("retentionPeriod", "13")) < KEEP_AT_LEAST
-                or flags.get("dedup.minScrapeInterval") != "1ms"
-            ):
-                raise StoreDown(f"run the server at {self._url} with {FLAGS}; docs/stores.md says why")
-            ignored = sum(float(count) for count in re.findall(r"^vm_rows_ignored_total{.*} (\S+)$", metrics, re.M))
-            if ignored > self._ignored:
-                log.error(
-                    "%s ignored %d samples for their time: is its clock right?", self._url, ignored - self._ignored
-                )
-            self._run, self._ignored, self._looked = f"{started[1]} {ignored}", ignored, time.monotonic()
+            self._require_flags(dict(re.findall(r'^flag{name="([^"]+)", value="([^"]*)"', metrics, re.M)))
+            self._require_clock()
+            self._run, self._looked = f"{started[1]} {self._wrong_clocks}", time.monotonic()
         return self._run
+
+    def _require_flags(self, flags: dict[str, str]) -> None:
+        if flags.get("dedup.minScrapeInterval") != "1ms" or _days(flags.get("retentionPeriod", "1")) < KEEP_AT_LEAST:
+            raise StoreDown(f"run the server at {self._url} with {FLAGS}; docs/stores.md says why")
+
+    def _require_clock(self) -> None:
+        """It ignores, without a word, what is more than two days ahead of its own clock."""
+        answer = self._server.ask("/api/v1/query", {"query": "time()"})
+        ahead = time.time() - float(answer["data"]["result"][0]["value"][1])
+        if abs(ahead) > CLOCK_OFF:
+            self._wrong_clocks += 1  # another run: what it got last may not be there
+            raise StoreDown(
+                f"the clock of {self._url} is {abs(ahead) / 3600:.0f} hours off this machine's: set it right"
+            )
 
     def write(self, records: Sequence[Record]) -> list[Refusal]:
         """See ``store.Store``."""
@@ -150,8 +153,4 @@ def _series(row: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _own_tags(labels: dict[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in labels.items()
-        if name not in ("__name__", "device", "school", "room", "kind", "db")
-    }
+    return {name: value for name, value in labels.items() if name not in ("__name__", "device", *PLACE)}
