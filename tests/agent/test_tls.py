@@ -96,13 +96,19 @@ def said(collector: Client, kind: str) -> bool:
     return any(topic.endswith(kind) for topic in found)
 
 
-def test_a_machine_with_a_dead_clock_gets_in_and_its_report_has_the_right_time(
-    tmp_path: Path, secured: Secured
-) -> None:
-    collector, sender = listening(secured), Sender(tmp_path, secured, BATTERY_DEAD)
+def told_the_time(folder: Path, secured: Secured) -> tuple[Client, Sender]:
+    """A sender with a dead clock that got in, and the collector that has answered its hello."""
+    collector, sender = listening(secured), Sender(folder, secured, BATTERY_DEAD)
     assert sender.work_until(lambda: sender.link.connected)
     assert sender.work_until(lambda: said(collector, "presence"))
     answer(collector, sender)
+    return collector, sender
+
+
+def test_a_machine_with_a_dead_clock_gets_in_and_its_report_has_the_right_time(
+    tmp_path: Path, secured: Secured
+) -> None:
+    collector, sender = told_the_time(tmp_path, secured)
     assert sender.work_until(lambda: not collector.heard.empty())
     topic, body = collector.hear()
     assert topic.endswith("report")
@@ -115,10 +121,7 @@ def test_a_machine_with_a_dead_clock_gets_in_and_its_report_has_the_right_time(
 def test_a_certificate_that_has_expired_is_noticed_as_soon_as_the_time_is_known(
     tmp_path: Path, secured: Secured
 ) -> None:
-    collector, sender = listening(secured), Sender(tmp_path, secured, BATTERY_DEAD)
-    assert sender.work_until(lambda: sender.link.connected)
-    assert sender.work_until(lambda: said(collector, "presence"))
-    answer(collector, sender)
+    collector, sender = told_the_time(tmp_path, secured)
     assert sender.work_until(lambda: sender.link.refused == "certificate out of date")
     assert not sender.link.connected and not sender.link.wallclock.settled
     assert not said(collector, "report")
