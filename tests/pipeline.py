@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from running import Mosquitto, free_port, wait_until
 
 from schoolpulse_collector.backpressure import Backpressure, Load
-from schoolpulse_collector.broker import Broker, Door
+from schoolpulse_collector.brokers.embedded import Broker, Door
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
 from schoolpulse_collector.delivery import Delivery

@@ -26,7 +26,7 @@ from schoolpulse_api.feed import Feed
 from schoolpulse_api.settings import Settings, SettingsError
 from schoolpulse_collector import record
 from schoolpulse_collector.backpressure import Backpressure, Load
-from schoolpulse_collector.broker import Broker, Door
+from schoolpulse_collector.brokers.embedded import Broker, Door
 from schoolpulse_collector.clock import Clock
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters

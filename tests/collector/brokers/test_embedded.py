@@ -11,7 +11,7 @@ import pytest
 from pipeline import Client, Pipeline, pipeline
 from running import free_port, wait_until
 
-from schoolpulse_collector.broker import Broker
+from schoolpulse_collector.brokers.embedded import Broker
 
 
 @pytest.fixture(params=["amqtt", "mosquitto"])

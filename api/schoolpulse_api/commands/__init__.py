@@ -1,0 +1,1 @@
+"""The commands of `schoolpulse`: one file each, found by its name."""
