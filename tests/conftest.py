@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from running import Demo
+from running import Demo, PostgreSQL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,3 +21,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     yield running
     assert running.stop() == 0, running.printed()[-3000:]
     assert "Traceback" not in running.printed(), running.printed()[-5000:]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL for all tests; each makes a database of its own in it."""
+    running = PostgreSQL()
+    yield running
+    running.stop()

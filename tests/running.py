@@ -7,27 +7,34 @@ import contextlib
 import os
 import random
 import re
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import psycopg
 
 ROOT = Path(__file__).parent.parent
 
 
+WORKERS = 4  # test processes at once at most: each takes every fourth port
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
 _taken: set[int] = set()
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody has now, below those that the system gives to connections."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000, 32_000, WORKERS) + _worker
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _taken:
@@ -192,6 +199,70 @@ class InfluxDB(Program):
         wait_until(lambda: _answers(self.port), 30, "influxd listens")
         answer = httpx.post(f"http://127.0.0.1:{self.port}/query", params={"q": "create database schoolpulse"})
         answer.raise_for_status()
+
+
+class PostgreSQL(Program):
+    """A real PostgreSQL with Vietnamese collation; ``url`` is an empty database's, ``database()`` makes others."""
+
+    def __init__(self, *, fsync: bool = False) -> None:
+        self.port, self.password = free_port(), secrets.token_hex(8)
+        folder = Path(tempfile.mkdtemp(prefix="schoolpulse-postgresql-"))  # pytest's own let no other user in
+        self.data, password = folder / "data", folder / "password"
+        password.write_text(self.password)
+        user: list[str] = []
+        if os.getuid() == 0:  # it refuses to run as root
+            user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(folder, "postgres", "postgres")
+            shutil.chown(password, "postgres", "postgres")
+        newest = max(Path("/usr/lib/postgresql").iterdir(), key=lambda version: float(version.name)) / "bin"
+        initdb = [*user, str(newest / "initdb"), "-D", str(self.data), "-U", "schoolpulse", "--no-sync"]
+        initdb += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8"]
+        initdb += ["--locale-provider=icu", "--icu-locale=vi-VN"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
+        postgres = [*user, str(newest / "postgres"), "-D", str(self.data), "-k", str(folder), "-p", str(self.port)]
+        super().__init__([*postgres, "-h", "127.0.0.1", "-c", f"fsync={fsync}"], folder)
+        self.url = self.database()
+
+    def start(self) -> None:
+        """Start it, again if it gives up: it does while something of a killed one is still there."""
+
+        def up() -> bool:
+            if self.process.poll() is not None:
+                super(PostgreSQL, self).start()
+            with contextlib.suppress(psycopg.OperationalError):
+                self._run("select 1")
+                return True
+            return False
+
+        super().start()
+        wait_until(up, 20, "postgres answers")
+
+    def kill(self) -> None:
+        """With the processes that serve its connections: each would go on until it looks for its parent."""
+        own = psutil.Process(self.process.pid).children()
+        self.process.kill()
+        for process in own:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(10)
+        psutil.wait_procs(own, 10)
+
+    def database(self, options: str = "") -> str:
+        """Create a database with a random name; return its URL."""
+        name = f"t{secrets.token_hex(6)}"
+        self._run(f"create database {name} {options}")
+        return f"postgresql://schoolpulse:{self.password}@127.0.0.1:{self.port}/{name}"
+
+    def stop(self, number: int = signal.SIGINT, seconds: float = 20) -> int:
+        """End it at once and in order, whoever is connected, and remove its folder."""
+        code = super().stop(number, seconds)
+        shutil.rmtree(self._folder)
+        return code
+
+    def _run(self, statement: str) -> None:
+        to = f"host=127.0.0.1 port={self.port} user=schoolpulse password={self.password} dbname=postgres"
+        with psycopg.connect(to, autocommit=True) as connection:
+            connection.execute(statement)
 
 
 def _answers(port: int) -> bool:

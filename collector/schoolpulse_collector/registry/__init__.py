@@ -7,89 +7,69 @@ a session or a change.
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from schoolpulse_collector.registry import audit, devices
+from schoolpulse_collector.registry.change import SYSTEM, Change, now
+from schoolpulse_collector.registry.database import answering, open_database, turn
+from schoolpulse_collector.registry.errors import Refused, RegistryDown
 from schoolpulse_collector.registry.model import Device, Room, School
 
-SYSTEM = "system"  # the actor of what no person or program asked for
-
-
-@dataclass
-class Change:
-    """One transaction. Whoever changes a row says so by ``note``; secrets never stand in a note."""
-
-    session: Session
-    by: str  # person:login, token:label, device:id or system
-    now: int
-    notes: list[audit.Note] = field(default_factory=list)
-
-    def note(self, action: str, subject: str, school: str = "", **detail: Any) -> None:
-        """Put this into the audit when the transaction ends. ``school``: whose people may read it."""
-        self.notes.append(audit.Note(action, subject, school, detail))
-
-
-class Refused(Exception):
-    """What was asked of the registry can't be done; the message says why. Trying the same again can't help."""
+__all__ = ["SYSTEM", "Change", "Refused", "Registry", "RegistryDown", "now"]
 
 
 class Registry:
-    """One database. Safe to use from any thread: every call has its own connection and transaction."""
+    """One database. Safe to use from any thread: every call has its own connection and transaction.
+
+    A database that goes away makes calls raise RegistryDown; the first call after it came back works again.
+    """
 
     def __init__(self, url: str) -> None:
         """Open the database and bring its tables up to date. Raises RegistryDown."""
-        try:
-            self.engine = create_engine(_driver(url))
-        except (SQLAlchemyError, ImportError, ValueError) as why:  # the message of some of them shows the password
-            reason = "write sqlite:///path or postgresql://user:password@host/name"
-            raise RegistryDown(f"registry: its URL names no database that is known here: {reason}") from why
-        if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
-        try:
-            _upgrade(self.engine)
-        except SQLAlchemyError as why:
-            shown = self.engine.url.render_as_string(hide_password=True)
-            raise RegistryDown(f"registry {shown}: {why.__cause__ or why}") from why
+        self.engine = open_database(url)
         self._writing = self.engine.execution_options(writes=True)
+        self._turn = threading.Lock()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session to ask with; rows stay readable after it."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """A session to ask with; rows stay readable after it. Raises RegistryDown."""
+        with answering(self.engine), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def change(self, by: str) -> Iterator[Change]:
         """A transaction, committed with its audit rows at the end of the block, undone if that raises.
 
-        One at a time, on PostgreSQL too: what it reads stays so, and later ones have later times.
+        One at a time, on PostgreSQL too: nobody else changes what it has read. Raises RegistryDown; if that comes from
+        the end of the block, the change may have been made all the same.
         """
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with (
+            answering(self.engine),
+            turn(self.engine, self._turn),  # SQLite lets those who wait sleep longer and longer; here they don't
+            Session(self._writing, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             head = audit.lock(session)
             change = Change(session, by, now())
             yield change
             session.flush()
             audit.append(head, session, by, change.now, change.notes)
 
-    def schools(self) -> list[School]:
-        """All schools, by name."""
-        return self._all(select(School).order_by(School.name))
+    def schools(self, keys: Collection[str] | None = None) -> list[School]:
+        """Some schools (None: all), by name."""
+        query = select(School).order_by(School.name)
+        return self._all(query if keys is None else query.where(School.key.in_(keys)))
 
-    def rooms(self, school: str) -> list[Room]:
-        """The rooms of a school, by name."""
-        return self._all(select(Room).where(Room.school == school).order_by(Room.name))
+    def rooms(self, schools: Collection[str] | None = None) -> list[Room]:
+        """The rooms of some schools (None: of all), by name."""
+        query = select(Room).order_by(Room.name)
+        return self._all(query if schools is None else query.where(Room.school.in_(schools)))
 
     def devices(self, schools: Collection[str] | None = None, after: str = "", limit: int = 1000) -> list[Device]:
         """Devices in the order of their ids, those after ``after``, at most ``limit``; None: of all schools."""
@@ -115,9 +95,11 @@ class Registry:
         with self.change(SYSTEM) as change:
             for row in rows:
                 known = change.session.get(type(row), row.key)
-                if known is None or known.name != row.name:
+                given = {name: value for name, value in vars(row).items() if name in row.__table__.columns}
+                new = {name: value for name, value in given.items() if known is None or getattr(known, name) != value}
+                if new:
                     subject = f"{row.__tablename__}:{row.key}"
-                    change.note(f"{row.__tablename__}.put", subject, getattr(row, "school", row.key), name=row.name)
+                    change.note(f"{row.__tablename__}.put", subject, getattr(row, "school", row.key), after=new)
                 change.session.merge(row)
                 change.session.flush()  # a room needs its school
 
@@ -138,42 +120,3 @@ class Registry:
     def _all(self, query: Any) -> list[Any]:
         with self.read() as session:
             return list(session.scalars(query))
-
-
-class RegistryDown(Exception):
-    """The registry can't be opened; the message says which and why."""
-
-
-def now() -> int:
-    """UTC milliseconds."""
-    return int(time.time() * 1000)
-
-
-def _driver(url: str) -> str:
-    """SQLAlchemy's plain name for PostgreSQL means a driver that is not here."""
-    for plain in ("postgresql://", "postgres://"):
-        if url.startswith(plain):
-            return "postgresql+psycopg://" + url.removeprefix(plain)
-    return url
-
-
-def _upgrade(engine: Engine) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # sqlite3's own way of beginning is off: `_begin_sqlite` does it
-    connection.execute("pragma journal_mode=wal")  # readers don't wait for the writer
-    connection.execute("pragma synchronous=full")
-    connection.execute("pragma foreign_keys=on")
-    connection.execute("pragma busy_timeout=10000")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A transaction that will write says so at once: one that reads first can't wait for its turn, it fails."""
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("begin immediate" if writes else "begin")

@@ -29,12 +29,15 @@ def keep(secret: str) -> str:
 
 
 def matches(secret: str, kept: str) -> bool:
-    """Whether this is the secret that was kept so; also for those of version 0.1, which were SHA-256."""
-    if not kept.startswith("$6$"):
-        return bool(kept) and hmac.compare_digest(digest(secret), kept)
-    _, _, salt, wanted = kept.split("$")
-    shown = hashlib.sha512(secret.encode() + base64.b64decode(salt)).digest()
-    return hmac.compare_digest(_text(shown), wanted)
+    """Whether this is the secret that was kept so; also for those of version 0.1, which were SHA-256. Never raises."""
+    try:
+        shown = secret.encode()
+        if not kept.startswith("$6$"):
+            return hmac.compare_digest(hashlib.sha256(shown).hexdigest().encode(), kept.encode())
+        salt, wanted = (base64.b64decode(part, validate=True) for part in kept.removeprefix("$6$").split("$"))
+    except ValueError:  # no UTF-8, no base64, or another number of parts: nothing that `keep` made
+        return False
+    return hmac.compare_digest(hashlib.sha512(shown + salt).digest(), wanted)
 
 
 def _text(data: bytes) -> str:

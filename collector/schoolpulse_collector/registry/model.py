@@ -87,6 +87,7 @@ class Device(Base):
     cloned_from: Mapped[str] = mapped_column(String(64), default="")  # the device whose image this machine carried
     rekey_until: Mapped[int] = mapped_column(BigInteger, default=0)  # machines with this secret may ask for their own
     rekey_uses: Mapped[int] = mapped_column(default=0)  # how many more of them
+    rekey_hash: Mapped[str] = mapped_column(String(128), default="")  # the secret that they have
 
 
 class Sighting(Base):

@@ -41,6 +41,8 @@ def upgrade() -> None:
     op.create_index("ix_audit_school", "audit", ["school"])
     op.create_index("ix_audit_subject", "audit", ["subject"])
 
+    _forbid_to_change_audit()
+
     op.create_table(
         "audit_head",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -178,6 +180,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("cloned_from", sa.String(64), nullable=False, server_default=""))
         table.add_column(sa.Column("rekey_until", sa.BigInteger(), nullable=False, server_default="0"))
         table.add_column(sa.Column("rekey_uses", sa.Integer(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("rekey_hash", sa.String(128), nullable=False, server_default=""))
         table.alter_column("room", existing_type=sa.VARCHAR(length=64), nullable=True)
         table.alter_column(
             "secret_hash", existing_type=sa.VARCHAR(length=64), type_=sa.String(128), existing_nullable=False
@@ -217,3 +220,22 @@ def _keep_tokens() -> None:
     granted = "insert into grant_ (token, role, source) select id, 'administrator', 'local' from api_token"
     connection.execute(sa.text(granted))
     connection.execute(sa.text("insert into audit_head (id, seq, hash) values (1, 0, :start)"), {"start": "0" * 64})
+
+
+def _forbid_to_change_audit() -> None:
+    """A mistake of ours or a careless hand can't alter history; who may drop the triggers breaks the chain."""
+    said = "audit rows are never changed or deleted"
+    if op.get_bind().dialect.name == "sqlite":
+        for verb in ("update", "delete"):
+            op.execute(
+                f"create trigger audit_no_{verb} before {verb} on audit begin select raise(abort, '{said}'); end"
+            )
+        return
+    op.execute(
+        "create function audit_is_append_only() returns trigger language plpgsql as"
+        f" $$ begin raise exception using errcode = 'restrict_violation', message = '{said}'; end $$"
+    )
+    op.execute(
+        "create trigger audit_no_change before update or delete or truncate on audit"
+        " for each statement execute function audit_is_append_only()"
+    )
