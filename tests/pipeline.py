@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -112,7 +113,15 @@ def pipeline(folder: Path, kind: str) -> Iterator[Pipeline]:
 class Client:
     """A plain MQTT client: what it hears is in ``heard``."""
 
-    def __init__(self, port: int, name: str, password: str, client_id: str | None = None, will: Any = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str,
+        password: str,
+        client_id: str | None = None,
+        will: Any = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self.reasons: list[str] = []
         self.ended = False
@@ -120,6 +129,8 @@ class Client:
         self.mqtt.username_pw_set(name, password)
         if will:
             self.mqtt.will_set(*will)
+        if tls:
+            self.mqtt.tls_set_context(tls)
         self.mqtt.on_connect = lambda _c, _u, _f, reason, _p: self.reasons.append(str(reason))
         self.mqtt.on_message = lambda _c, _u, message: self.heard.put((message.topic, message.payload))
         self.mqtt.on_disconnect = lambda *_: setattr(self, "ended", True)

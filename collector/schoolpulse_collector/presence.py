@@ -31,6 +31,9 @@ class State:
     interval: float = INTERVAL
 
 
+UNHEARD = State()
+
+
 class Presence:
     """The presence of all devices. Thread-safe; listeners are called with (device, state) after each change."""
 
@@ -43,7 +46,7 @@ class Presence:
 
     def of(self, device: str) -> State:
         """The presence of one device."""
-        return self._states.get(device, State())
+        return self._states.get(device, UNHEARD)
 
     def count(self) -> Counter[str]:
         """How many of the devices heard so far are in each state."""
@@ -54,7 +57,14 @@ class Presence:
         with self._lock:
             for device in devices:
                 self._heard.setdefault(device, self._monotonic())
-                self._states.setdefault(device, State())
+                self._states.setdefault(device, UNHEARD)
+
+    def forget(self, devices: list[str]) -> None:
+        """These are not awaited any more: they were revoked or retired."""
+        with self._lock:
+            for device in devices:
+                self._heard.pop(device, None)
+                self._states.pop(device, None)
 
     def said(self, device: str, said: Said) -> None:
         """Take in a presence message."""

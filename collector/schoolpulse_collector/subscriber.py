@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import queue
+import ssl
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -55,7 +57,8 @@ class Inbox(queue.Queue[Message]):
 class Subscriber:
     """Connects and reconnects by itself, in paho's own thread."""
 
-    def __init__(self, url: str, password: str) -> None:
+    def __init__(self, url: str, password: str, ca_file: Path | None = None) -> None:
+        """``ca_file``: whom to trust at an mqtts:// address; None: the system's CAs. Raises OSError for a bad file."""
         self.inbox = Inbox(INBOX_BYTES)
         self.connected = False
         self._connection = 0
@@ -68,13 +71,19 @@ class Subscriber:
             manual_ack=True,
         )
         self._client.username_pw_set(CLIENT_ID, password)
+        if self._address.scheme == "mqtts":
+            self._client.tls_set_context(ssl.create_default_context(cafile=ca_file))
         self._client.reconnect_delay_set(1, 5)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.on_message = self._on_message
 
     def start(self) -> None:
         """Connect in the background; a broker that is not there yet is no error."""
-        self._client.connect_async(self._address.hostname or "127.0.0.1", self._address.port or 1883, keepalive=30)
+        self._client.connect_async(
+            self._address.hostname or "127.0.0.1",
+            self._address.port or (8883 if self._address.scheme == "mqtts" else 1883),
+            keepalive=30,
+        )
         self._client.loop_start()
 
     def acknowledge(self, message: Message) -> None:

@@ -137,7 +137,9 @@ def test_it_stops_with_a_full_inbox_and_what_was_not_acknowledged_comes_to_the_n
     stopper.join(10)
     assert not stopper.is_alive()
     following = subscriber(broker)
-    assert take(following, 37) == list(range(4, 41))
+    taken = take(following, 37)
+    taken += take(following, 40 - taken[-1])  # an acknowledgement may not have left before the end
+    assert taken == list(range(taken[0], 41)) and taken[0] <= 4
     following.stop()
 
 

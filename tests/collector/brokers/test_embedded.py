@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from pipeline import Client, Pipeline, pipeline
 from running import free_port, wait_until
 
-from schoolpulse_collector.brokers.embedded import Broker
+from schoolpulse_collector.authority import Authority
+from schoolpulse_collector.broker import BrokerDown
+from schoolpulse_collector.brokers import embedded
+from schoolpulse_collector.brokers.embedded import Broker, Tls
 
 
 @pytest.fixture(params=["amqtt", "mosquitto"])
@@ -166,3 +170,206 @@ def test_a_packet_larger_than_any_of_ours_ends_the_connection(tmp_path: Path) ->
         device.mqtt.publish("sp/v1/up/s/d1/report", bytes(5_000_000), qos=1)
         wait_until(lambda: device.ended, 10, "the connection was ended")
         device.close()
+
+
+# Over TLS, as from a school.
+
+
+class Secured:
+    """A broker with both listeners around a running collector: ``port`` is the one with TLS."""
+
+    def __init__(self, running: Pipeline, folder: Path) -> None:
+        self.authority = Authority.create(folder / "tls", "x", ["127.0.0.1"])
+        self.port, self.plain, self.running = free_port(), free_port(), running
+        tls = Tls("127.0.0.1", self.port, folder / "tls/server.pem", folder / "tls/server.key")
+        self.broker = Broker("127.0.0.1", self.plain, running.door, tls)
+        self.broker.start()
+
+    def client(self, name: str, secret: str | None = None, client_id: str | None = None, **more: object) -> Client:
+        trust = ssl.create_default_context(cadata=self.authority.ca_pem)
+        secret = self.running.secrets[name] if secret is None else secret
+        return Client(self.port, name, secret, client_id, tls=trust, **more)
+
+    def collector(self) -> Client:
+        made = Client(self.plain, "collector", self.running.door.collector_password)
+        made.listen("sp/v1/up/#")
+        return made
+
+
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[Secured]:
+    with pipeline(tmp_path, "amqtt") as running:
+        made = Secured(running, tmp_path)
+        yield made
+        made.broker.stop()
+
+
+def test_over_tls_a_device_comes_in_by_its_secret_and_is_heard_by_the_collector_on_the_plain_port(
+    secured: Secured,
+) -> None:
+    collector, device = secured.collector(), secured.client("d1")
+    assert device.admitted
+    device.listen("sp/v1/down/d1/receipt")
+    device.say("sp/v1/up/s/d1/report", b"x" * 100_000)
+    assert collector.hear() == ("sp/v1/up/s/d1/report", b"x" * 100_000)
+    collector.say("sp/v1/down/d1/receipt", b"y")
+    assert device.hear() == ("sp/v1/down/d1/receipt", b"y")
+    for client in (collector, device):
+        client.close()
+
+
+@pytest.mark.parametrize(("name", "client_id"), [("d1", "d1"), ("d2", "d1"), ("collector", "collector"), ("", "x")])
+def test_over_tls_a_wrong_secret_and_anothers_client_id_stay_out(secured: Secured, name: str, client_id: str) -> None:
+    device = secured.client("d1")
+    stranger = secured.client(name, secured.running.secrets["d2"], client_id)
+    assert not stranger.admitted and device.admitted and not device.ended
+    for client in (stranger, device):
+        client.close()
+
+
+def test_over_tls_a_device_speaks_for_itself_only_and_hears_only_what_is_for_it(secured: Secured) -> None:
+    collector, device, other = secured.collector(), secured.client("d1"), secured.client("d2")
+    other.listen("sp/v1/down/#")
+    device.mqtt.publish("sp/v1/up/s/d2/report", b"forged", qos=1)
+    device.say("sp/v1/up/s/d1/report", b"own")
+    collector.say("sp/v1/down/d1/receipt", b"for d1")
+    assert collector.hear() == ("sp/v1/up/s/d1/report", b"own")
+    collector.say("sp/v1/down/d2/receipt", b"for d2")
+    time.sleep(0.3)
+    assert collector.heard.empty() and "for d1" not in str(other.heard.queue)
+    for client in (collector, device, other):
+        client.close()
+
+
+def test_plain_mqtt_on_the_port_with_tls_gets_no_answer(secured: Secured) -> None:
+    with socket.create_connection(("127.0.0.1", secured.port), timeout=5) as plain:
+        plain.sendall(b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00")
+        assert not plain.recv(100).startswith(b"\x20")  # a TLS alert, or nothing
+
+
+@pytest.mark.parametrize(
+    ("version", "works"), [("TLSv1", False), ("TLSv1_1", False), ("TLSv1_2", True), ("TLSv1_3", True)]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tls_older_than_1_2_is_refused(secured: Secured, version: str, works: bool) -> None:
+    client = ssl.create_default_context(cadata=secured.authority.ca_pem)
+    client.set_ciphers("DEFAULT:@SECLEVEL=0")  # or this side would not even offer it
+    client.minimum_version = client.maximum_version = ssl.TLSVersion[version]
+    with socket.create_connection(("127.0.0.1", secured.port), timeout=5) as plain:
+        try:
+            came_in = client.wrap_socket(plain, server_hostname="127.0.0.1").version()
+        except ssl.SSLError:
+            came_in = None
+    assert (came_in is not None) is works
+
+
+def test_who_is_revoked_is_cut_within_a_second_and_can_not_come_back_while_others_stay(secured: Secured) -> None:
+    device, other = secured.client("d1"), secured.client("d2")
+    secured.running.registry.revoke("d1")
+    secured.broker.changed([], ["d1", "unknown"])
+    wait_until(lambda: device.ended, 1, "its connection was ended")
+    again = secured.client("d1")
+    assert not again.admitted
+    assert other.admitted and not other.ended
+    for client in (again, other):
+        client.close()
+
+
+def test_who_has_a_new_secret_is_cut_and_comes_back_with_that_only(secured: Secured) -> None:
+    device, old = secured.client("d1"), secured.running.secrets["d1"]
+    new = secured.running.registry.enrol("d1", "s", "r", "d1", "lab_pc")
+    secured.broker.changed([], ["d1"])
+    wait_until(lambda: device.ended, 1, "its connection was ended")
+    refused, admitted = secured.client("d1", old), secured.client("d1", new)
+    assert admitted.admitted and not refused.admitted and not admitted.ended
+    for client in (refused, admitted):
+        client.close()
+
+
+def test_of_many_that_come_at_once_with_one_id_one_stays_and_that_is_the_one_that_can_be_cut(secured: Secured) -> None:
+    for _ in range(5):
+        many = [socket.create_connection(("127.0.0.1", secured.plain), timeout=5) for _ in range(20)]
+        for one in many:  # copies of one image
+            one.sendall(hello("d1", secured.running.secrets["d1"]))
+        wait_until(lambda many=many: sum(map(is_open, many)) == 1, 5, "one connection a device")
+        secured.broker.changed([], ["d1"])
+        wait_until(lambda many=many: not any(map(is_open, many)), 5, "who is cut has no other connection")
+        for one in many:
+            one.close()
+
+
+def hello(device: str, secret: str) -> bytes:
+    """CONNECT."""
+    name, shown = device.encode(), secret.encode()
+    body = b"\x00\x04MQTT\x04\xc2\x00\x00" + b"".join(bytes([0, len(each)]) + each for each in (name, name, shown))
+    return b"\x10" + bytes([len(body)]) + body
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the broker has neither hung up nor reset."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(100):
+            pass
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+@pytest.mark.parametrize("kind", ["tls", "plain"])
+def test_a_peer_that_neither_reads_nor_says_goodbye_is_cut_as_fast(secured: Secured, kind: str) -> None:
+    port = secured.port if kind == "tls" else secured.plain
+    stuck = socket.create_connection(("127.0.0.1", port), timeout=5)
+    if kind == "tls":
+        trust = ssl.create_default_context(cadata=secured.authority.ca_pem)
+        stuck = trust.wrap_socket(stuck, server_hostname="127.0.0.1")
+    stuck.sendall(hello("d1", secured.running.secrets["d1"]))
+    assert stuck.recv(4) == b"\x20\x02\x00\x00"
+    stuck.sendall(b"\x82\x1a\x00\x01\x00\x15sp/v1/down/d1/receipt\x00")
+    assert stuck.recv(5)[:1] == b"\x90"
+    flood = secured.collector()
+    for _ in range(100):
+        flood.mqtt.publish("sp/v1/down/d1/receipt", b"x" * 200_000, qos=0)
+    flood.say("sp/v1/down/d3/receipt", b"")
+    assert established(port, stuck)
+    secured.broker.changed([], ["d1"])
+    wait_until(lambda: not established(port, stuck), 1, "the connection is gone")
+    flood.close()
+    stuck.close()
+
+
+def established(port: int, client: socket.socket) -> bool:
+    """Whether the kernel still has the broker's end of this connection."""
+    own = client.getsockname()[1]
+    ends = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [f"0100007F:{port:04X}", f"0100007F:{own:04X}", "01"] in ends
+
+
+def test_the_broker_shows_a_renewed_certificate_without_a_restart(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(embedded, "LOOK", 0.05)
+    tls = Tls("127.0.0.1", free_port(), tmp_path / "tls/server.pem", tmp_path / "tls/server.key")
+    broker = Broker("127.0.0.1", free_port(), secured.running.door, tls)
+    broker.start()
+    before = ssl.get_server_certificate(("127.0.0.1", tls.port))
+    secured.authority.server_certificate(["127.0.0.1", "new.example"])
+    wait_until(lambda: ssl.get_server_certificate(("127.0.0.1", tls.port)) != before, 5, "the new one is shown")
+    broker.stop()
+
+
+def test_a_broker_that_is_not_running_says_so(secured: Secured) -> None:
+    secured.broker.stop()
+    with pytest.raises(BrokerDown, match="not running"):
+        secured.broker.changed([], ["d1"])
+
+
+def test_without_tls_nobody_listens_for_other_machines(secured: Secured, tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "192.0.2.1", "::", "broker.example"):
+        with pytest.raises(ValueError, match="without TLS"):
+            Broker(host, 1883, secured.running.door)
+    missing = Tls("127.0.0.1", free_port(), tmp_path / "no.pem", tmp_path / "no.key")
+    with pytest.raises(OSError, match=r"no\.pem"):
+        Broker("127.0.0.1", free_port(), secured.running.door, missing).start()
