@@ -1,4 +1,4 @@
-"""The command line of the agent: ``schoolpulse-agent run | once | check | data``."""
+"""The command line of the agent: ``schoolpulse-agent enroll | run | once | check | data``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ import time
 from pathlib import Path
 
 from schoolpulse_agent import __version__, probe, settings
+from schoolpulse_agent.centre import EnrolFailed
 from schoolpulse_agent.cycle import Cycle
 from schoolpulse_agent.wire import Groups, split_group
 
-DEFAULT = Path("/etc/schoolpulse/agent.toml")
+DEFAULT = (
+    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), "SchoolPulse", "agent.toml")
+    if os.name == "nt"
+    else Path("/etc/schoolpulse/agent.toml")
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,13 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)
     path = args.config or (DEFAULT if DEFAULT.exists() else None)
     try:
-        loaded = settings.load(path)
-        code = int(args.command(loaded))
+        code = enroll(args) if args.command is enroll else int(args.command(settings.load(path)))
         sys.stdout.flush()  # here, where a reader that has gone is no surprise
         return code
     except settings.SettingsError as why:
         print(f"schoolpulse-agent: {why}", file=sys.stderr)
         return 2
+    except EnrolFailed as why:
+        print(f"schoolpulse-agent: {why}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of our output has gone: `data | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -55,6 +62,39 @@ def run(loaded: settings.Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     agent.run([agent.build(loaded)], stop)
+    while not stop.is_set:  # it has ended by itself: the centre has given this machine another identity
+        agent.run([agent.build(settings.load(loaded.path), new=True)], stop)
+    return 0
+
+
+def enroll(args: argparse.Namespace) -> int:
+    """Make this machine a device of the centre: spend a token, write the settings file and what it names."""
+    from schoolpulse_agent import enroll, identity, keeping
+
+    url, token = args.url, args.token
+    if "-" in (url, token):  # so that the token stands in no process list and no shell's history
+        said = sys.stdin.readline().strip()
+        url, token = (said, None) if url == "-" else (url, said)
+    if token is None:
+        url, token = enroll.split_link(url)
+    config = args.config or DEFAULT
+    known = keeping.prepare(config)
+    if known.device.id and not args.force:
+        raise settings.SettingsError(
+            f"{config}: this machine is enrolled already, as {known.device.id}: to replace that, add --force"
+        )
+    request = enroll.new_request() if args.certificate else None
+    answer = enroll.enroll(url, token, identity.read(), args.name, request, known)
+    files = keeping.take_over(config, answer, url.rstrip("/"), request)
+    place = f"{answer.school}, {answer.room}" if answer.room else answer.school
+    more = f" --config {args.config}" if args.config else ""
+    print(f"Đã ghi danh máy {answer.name} ({answer.device}) tại {place}.")
+    print(f"Enrolled {answer.name} ({answer.device}) at {place}.")
+    if request and not answer.certificate:
+        print("Trung tâm không cấp chứng thư; máy dùng mã bí mật.")
+        print("The centre gives no certificates; the device shows its secret.")
+    print(f"Đã ghi / written: {', '.join(map(str, files))}")
+    print(f"Tiếp theo, rồi khởi động lại dịch vụ / next, then restart the service: schoolpulse-agent{more} check")
     return 0
 
 
@@ -88,6 +128,7 @@ def data(loaded: settings.Settings) -> int:
 
 def check(loaded: settings.Settings) -> int:
     """Try every step from settings to the collector's receipt; stops a running agent's connection for a moment."""
+    from schoolpulse_agent import identity
     from schoolpulse_agent.link import Link
     from schoolpulse_agent.outbox import Outbox
     from schoolpulse_agent.wallclock import WallClock
@@ -105,7 +146,8 @@ def check(loaded: settings.Settings) -> int:
         print(f"✗ folder {loaded.reports.folder}: {why.strerror}; set reports.folder to one this user may write")
         failed.append("folder")
     with tempfile.TemporaryDirectory() as folder:
-        link = Link(loaded, Outbox(Path(folder), Path(folder) / "live"), WallClock())
+        hardware = identity.read().fingerprint
+        link = Link(loaded, Outbox(Path(folder), Path(folder) / "live"), WallClock(), hardware=hardware)
         end = time.monotonic() + 10
         while time.monotonic() < end and not link.receipts:
             link.work()
@@ -125,7 +167,8 @@ def check(loaded: settings.Settings) -> int:
 def _require_enrolment(loaded: settings.Settings) -> None:
     if not (loaded.device.id and loaded.device.school and loaded.secret()):
         raise settings.SettingsError(
-            "this machine is not enrolled: [device] needs id, school and secret or secret_file"
+            "this machine is not enrolled: [device] needs id, school and secret or secret_file; "
+            "schoolpulse-agent enroll writes them"
         )
 
 
@@ -141,12 +184,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="schoolpulse-agent", description="Sends this machine's health to SchoolPulse."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT} if there is one)")
+    there = str(DEFAULT).replace("%", "%%")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {there} if there is one)")
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (run, once, check, data):
+    made = {}
+    for command in (enroll, run, once, check, data):
         text = (command.__doc__ or "").strip()
-        commands.add_parser(command.__name__, help=text, description=text).set_defaults(command=command)
+        made[command] = commands.add_parser(command.__name__, help=text, description=text)
+        made[command].set_defaults(command=command)
+    own = made[enroll]
+    own.add_argument(
+        "url", metavar="URL", help="https://host:port of the centre; or the whole link with #spe_..., or -"
+    )
+    own.add_argument("token", metavar="TOKEN", nargs="?", help="spe_...; - to read it from standard input")
+    own.add_argument("--name", default="", help="what people call this machine, as PC-07")
+    own.add_argument("--certificate", action="store_true", help="ask for a certificate too; needs the extra [mtls]")
+    own.add_argument("--force", action="store_true", help="replace the identity that this machine has")
     return parser
 
 

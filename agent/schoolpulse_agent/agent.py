@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
+from schoolpulse_agent import identity, origin
 from schoolpulse_agent.cycle import Cycle
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
+from schoolpulse_agent.renewal import Renewal
 from schoolpulse_agent.settings import Settings, SettingsError
 from schoolpulse_agent.wallclock import WallClock
 from schoolpulse_agent.wire import Groups
@@ -50,13 +52,27 @@ class Stop:
 class Agent:
     """One sender: what it reads, what it keeps, and its connection."""
 
-    def __init__(self, read: Callable[[], Groups], outbox: Outbox, link: Link, interval: float) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Groups],
+        outbox: Outbox,
+        link: Link,
+        interval: float,
+        renewal: Renewal | None = None,
+        lock: int | None = None,
+    ) -> None:
         self.wallclock = link.wallclock
+        self._renewal, self._lock = renewal, lock
         self._paused = 0.0
         self.read, self.outbox, self.link, self.interval = read, outbox, link, interval
         # The same device always reports at the same point of its interval, and a city's devices spread over it.
         phase = zlib.crc32(link.device.encode()) / 2**32 * interval
         self._due = time.monotonic() + min(phase, interval)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the settings file now holds another identity: this agent is to end and a new one to be built."""
+        return self._renewal is not None and self._renewal.replaced
 
     def due(self) -> float:
         """When ``work`` must be called next at the latest (monotonic seconds)."""
@@ -76,6 +92,8 @@ class Agent:
             self.sample()
             self.outbox.tick()
         self.link.work()
+        if self._renewal:
+            self._renewal.work()
 
     def sample(self) -> None:
         """Read once and keep the report."""
@@ -95,23 +113,35 @@ class Agent:
         """Say goodbye, wait up to so many seconds for receipts, and put what is still unconfirmed on disk."""
         self.link.close(patience)
         self.outbox.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
-def build(settings: Settings) -> Agent:
-    """The agent that these settings describe. Raises SettingsError and OSError (its folder can't be used)."""
-    _require_alone(Path(settings.reports.folder))
+def build(settings: Settings, new: bool = False) -> Agent:
+    """The agent that these settings describe; ``new``: its identity is of just now.
+
+    Raises SettingsError and OSError (its folder can't be used).
+    """
+    folder = Path(settings.reports.folder)
+    lock = _require_alone(folder)
     cycle = Cycle(settings.probes)
     cycle.prime()
-    outbox = Outbox(Path(settings.reports.folder), keep_bytes=int(settings.reports.keep_mb * 2**20))
-    return Agent(cycle.read, outbox, Link(settings, outbox, WallClock()), settings.reports.interval)
+    hardware = identity.read().fingerprint
+    measured = origin.sort_out(folder, settings.device.id, hardware)
+    outbox = Outbox(folder, keep_bytes=int(settings.reports.keep_mb * 2**20))
+    origin.note(folder, measured, outbox.held(), outbox.epoch)
+    link = Link(settings, outbox, WallClock(), hardware=hardware)
+    renewal = Renewal(settings, link, new=new) if settings.path and settings.centre.url else None
+    return Agent(cycle.read, outbox, link, settings.reports.interval, renewal, lock)
 
 
-def _require_alone(folder: Path) -> None:
-    """Two agents in one folder would delete each other's reports. The lock ends with the process, however that ends."""
+def _require_alone(folder: Path) -> int | None:
+    """Take the folder's lock, which ends with the process: two agents would delete each other's reports."""
     try:
         import fcntl
     except ImportError:  # Windows: the service manager runs one
-        return
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
@@ -119,12 +149,13 @@ def _require_alone(folder: Path) -> None:
     except OSError:
         os.close(lock)
         raise SettingsError(f"another agent uses reports.folder {folder}: end it or name another") from None
+    return lock
 
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
-    """Run agents until stop is set, then close them."""
+    """Run agents until stop is set or one of them has got another identity, then close them."""
     try:
-        while not stop.is_set:
+        while not stop.is_set and not any(agent.replaced for agent in agents):
             for agent in agents:
                 try:
                     agent.work()

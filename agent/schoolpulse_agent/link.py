@@ -31,6 +31,10 @@ AGAIN_MAX = 1800.0  # seconds: an unreceipted message goes again after 2 interva
 CONNECT_WAIT_MAX = 300.0
 KEEPALIVE = 60
 CONNACK = 10.0  # seconds a broker has to answer
+REJECTED = (
+    134,
+    135,
+)  # its answers "bad user name or password" and "not authorized", in MQTT 5's numbers as paho says it
 UNREADABLE = 60.0  # seconds until a backlog that can't be read is tried again
 SIZE = wire.MAX_BYTES - 1024  # of the records in one message, before zipping
 
@@ -49,16 +53,23 @@ class Link:
     """Carries one outbox to the collector, at least once and in the protocol's order: live first, backlog paced."""
 
     def __init__(
-        self, settings: Settings, outbox: Outbox, wallclock: WallClock, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        wallclock: WallClock,
+        clock: Callable[[], float] = time.monotonic,
+        hardware: str = "",
     ) -> None:
         self.settings = settings
         self.device, self.school = settings.device.id, settings.device.school
         self.outbox = outbox
         self.connected = False
         self.refused: str | None = None  # why the broker did not let us in, if so
+        self.rejected = False  # whether that is because it does not take our secret or certificate
         self.receipts = 0
         self.wallclock = wallclock
-        self._secret, self._ca_file = settings.secret(), settings.ca_file()
+        self._secret, self._ca_file, self._own = settings.secret(), settings.ca_file(), settings.certificate()
+        self._hardware = hardware  # fingerprint of this machine
         self._clock = clock
         self._client: mqtt.Client | None = None
         self._session, self._dates_checked = "", False
@@ -141,35 +152,31 @@ class Link:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.device, protocol=mqtt.MQTTv311)
         client.username_pw_set(self.device, self._secret)
         client.connect_timeout = 5.0
-        client.on_connect, client.on_message, client.on_disconnect = (
-            self._on_connect,
-            self._on_message,
-            self._on_disconnect,
-        )
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_message = self._on_message
         self._session, self._dates_checked = secrets.token_hex(8), False
         will = wire.encode_presence(wire.Presence("offline", self._session))
         client.will_set(wire.up_topic(self.school, self.device, "presence"), will, qos=1)
         try:
             if broker.tls:
-                client.tls_set_context(tls.context(self._ca_file, self.wallclock.raw()))
+                client.tls_set_context(tls.context(self._ca_file, self.wallclock.raw(), self._own))
+                client.on_socket_open = tls.await_judgement if self._own else None
             client.connect(broker.host, broker.port, keepalive=KEEPALIVE)
         except (OSError, ValueError) as why:
-            if self.refused != str(why):
-                log.warning("no connection to %s: %s; trying again", broker.url, why)
-            self.refused, self._client = str(why), None
+            self._client = None
+            self._refuse(f"no connection to {broker.url}; trying again", str(why), tls.is_rejection(str(why)))
             return
         self._client, self._connack_by = client, self._clock() + CONNACK
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            if self.refused != str(reason):
-                log.error("the broker refuses device %s: %s; is it enrolled and active?", self.device, reason)
-            self.refused = str(reason)
+            said = f"the broker refuses device {self.device}; is it enrolled and active?"
+            self._refuse(said, str(reason), reason.value in REJECTED)
             return
         if self.wallclock.settled and not self._in_date(self.wallclock.now()):
             return
         log.info("connected to %s as %s", self.settings.broker.url, self.device)
-        self.connected, self.refused, self._connect_wait = True, None, 1.0
+        self.connected, self.refused, self.rejected, self._connect_wait = True, None, False, 1.0
         client.subscribe(wire.down_topic(self.device, "receipt"), qos=0)
         self._hello_wait = 2 * self.settings.reports.interval
         self._say_hello(self._clock())
@@ -184,6 +191,11 @@ class Link:
             log.warning("connection lost: %s", reason)
         self.connected = False
         self._connect_at = self._clock() + self._connect_wait * random.random()
+
+    def _refuse(self, what: str, why: str, rejected: bool) -> None:
+        if self.refused != why:  # once, not at every attempt
+            log.log(logging.ERROR if rejected else logging.WARNING, "%s (%s)", what, why)
+        self.refused, self.rejected = why, rejected
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic != wire.down_topic(self.device, "receipt"):
@@ -226,7 +238,9 @@ class Link:
 
     def _say(self, state: str) -> mqtt.MQTTMessageInfo:
         interval = self.settings.reports.interval
-        presence = wire.Presence(state, self._session, self.outbox.epoch, self.wallclock.raw(), interval)
+        presence = wire.Presence(
+            state, self._session, self.outbox.epoch, self.wallclock.raw(), interval, self._hardware
+        )
         topic = wire.up_topic(self.school, self.device, "presence")
         assert self._client is not None
         return self._client.publish(topic, wire.encode_presence(presence), qos=1)

@@ -43,6 +43,8 @@ class Broker:
 
     url: str = "mqtt://127.0.0.1:1883"  # mqtts://host:8883 for TLS; mqtt:// is for this machine only
     ca_file: str = ""  # the centre's CA certificate; empty: the system's
+    certificate_file: str = ""  # this device's own, if the centre gives certificates, and
+    key_file: str = ""  # its private key
 
     @property
     def host(self) -> str:
@@ -58,6 +60,13 @@ class Broker:
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
         return urlsplit(self.url).scheme == "mqtts"
+
+
+@dataclass
+class Centre:
+    """Where this machine was enrolled, asked for a new certificate or identity when it is time."""
+
+    url: str = ""  # https://host:8443; empty: the agent keeps what it has
 
 
 @dataclass
@@ -77,8 +86,10 @@ class Settings:
 
     device: Device = field(default_factory=Device)
     broker: Broker = field(default_factory=Broker)
+    centre: Centre = field(default_factory=Centre)
     reports: Reports = field(default_factory=Reports)
     probes: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = field(default=None, compare=False)  # the file they were read from
 
     def secret(self) -> str:
         """The device's secret, from its file if one is named. Raises SettingsError."""
@@ -91,10 +102,17 @@ class Settings:
 
     def ca_file(self) -> str | None:
         """The CA certificate's file, None for the system's. Raises SettingsError if it is not there."""
-        name = self.broker.ca_file
+        return self._file("ca_file") or None
+
+    def certificate(self) -> tuple[str, str] | None:
+        """The files of this device's certificate and key, None without. Raises SettingsError if they are not there."""
+        return (self._file("certificate_file"), self._file("key_file")) if self.broker.certificate_file else None
+
+    def _file(self, setting: str) -> str:
+        name: str = getattr(self.broker, setting)
         if name and not Path(name).is_file():
-            raise SettingsError(f"broker.ca_file {name}: there is no such file")
-        return name or None
+            raise SettingsError(f"broker.{setting} {name}: there is no such file")
+        return name
 
 
 def load(path: Path | None) -> Settings:
@@ -102,19 +120,21 @@ def load(path: Path | None) -> Settings:
     if path is None:
         return parse({}, "defaults")
     try:
-        return parse(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
+        found = parse(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
     except OSError as why:
         raise SettingsError(f"{path}: {why.strerror}; name another file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
         raise SettingsError(f"{path}: not valid TOML: {why}") from None
+    found.path = path
+    return found
 
 
 def parse(document: dict[str, Any], where: str) -> Settings:
     """Turn a TOML document into settings. Raises SettingsError naming the nearest known key for an unknown one."""
-    sections: dict[str, type[Any]] = {"device": Device, "broker": Broker, "reports": Reports}
+    sections: dict[str, type[Any]] = {"device": Device, "broker": Broker, "centre": Centre, "reports": Reports}
     _known(document, [*sections, "probe"], where)
     built = {name: _build(cls, document.get(name, {}), f"{where}: {name}") for name, cls in sections.items()}
-    settings = Settings(built["device"], built["broker"], built["reports"])
+    settings = Settings(built["device"], built["broker"], built["centre"], built["reports"])
     given = document.get("probe", {})
     if not isinstance(given, dict):
         raise SettingsError(f"{where}: [probe] must be a table")
@@ -145,11 +165,27 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(f"{where}: broker.url {broker.url!r}: give it as mqtts://host:8883")
     if not broker.tls and broker.host not in LOOPBACK:
         raise SettingsError(f"{where}: broker.url {broker.url!r} is not encrypted: use mqtts:// for another machine")
+    if bool(broker.certificate_file) != bool(broker.key_file):
+        raise SettingsError(f"{where}: broker.certificate_file and broker.key_file go together: name both or neither")
+    if settings.centre.url and not is_centre(settings.centre.url):
+        raise SettingsError(f"{where}: centre.url {settings.centre.url!r}: give it as https://host:8443")
     if not 1 <= reports.interval <= 3600:
         raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
     finite = all(isfinite(number) for number in (reports.keep_mb, reports.replay_rate, reports.replay_spread))
     if not finite or reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
         raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")
+
+
+def is_centre(url: str) -> bool:
+    """Whether this can be a centre's address: https, or http on this machine alone; no user, query or fragment."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc) and url.isprintable() and " " not in url
+    return safe and plain and bool(parts.hostname) and port != 0
 
 
 def _build(cls: type[T], given: Any, where: str) -> T:

@@ -80,6 +80,7 @@ class Presence(NamedTuple):
     epoch: int = 0
     clock: int = 0  # the sender's clock, UTC milliseconds
     interval: float = 60.0  # seconds between reports: 2.5 of them without a word is silence
+    hardware: str = ""  # fingerprint of the machine it runs on, 16 lower hex digits; empty: unknown
 
 
 def up_topic(school: str, device: str, kind: str) -> str:
@@ -204,6 +205,8 @@ def decode_presence(body: bytes) -> Presence:
         or not isinstance(said.session, str)
         or not 0 < len(said.session) <= 64
         or not _whole(said.epoch, 0, 2**32 - 1)
+        or not isinstance(said.hardware, str)
+        or not _HARDWARE(said.hardware)
         or not all(type(n) in (int, float) and 0 <= n <= TOP for n in numbers)
     ):
         raise BadReport("shape", "presence")
@@ -212,6 +215,7 @@ def decode_presence(body: bytes) -> Presence:
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
 _TAG = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII).fullmatch
+_HARDWARE = re.compile(r"([0-9a-f]{16})?", re.ASCII).fullmatch
 _ESCAPE = re.compile(r"[\\,=]")
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _PARTS = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL).findall

@@ -75,6 +75,7 @@ class Intake(threading.Thread):
     ) -> None:
         super().__init__(name="intake", daemon=True)
         self.listeners: list[Callable[[Record], None]] = []  # called with each accepted record, once, in order
+        self.heard: list[Callable[[str, wire.Presence], None]] = []  # called with each presence message
         self._subscriber, self._roster, self._spool, self._received = subscriber, roster, spool, received
         self._dead_letters, self._presence, self._counters = dead_letters, presence, counters
         self._delivery, self._backpressure = delivery, backpressure
@@ -205,6 +206,8 @@ class Intake(threading.Thread):
             self._counters.receipts.inc()
         for device, said in outcome.said:
             self._presence.said(device, said)
+            for hear in self.heard:
+                hear(device, said)
         for record in outcome.accepted.values():
             if not is_report(record):
                 continue

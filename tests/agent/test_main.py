@@ -137,13 +137,15 @@ def test_a_reader_that_has_gone_is_no_traceback(command: str) -> None:
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["once", "-h"], ["check", "-h"], ["data", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["enroll", "-h"], ["run", "--help"], ["once", "-h"], ["check", "-h"], ["data", "-h"]]
+)
 def test_help_says_what_the_command_does(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("usage: schoolpulse-agent")
     if arguments == ["--help"]:
-        assert all(command in ended.stdout for command in ("run", "once", "check", "data", "--config"))
+        assert all(command in ended.stdout for command in ("enroll", "run", "once", "check", "data", "--config"))
 
 
 def test_it_says_its_version(run: Run) -> None:

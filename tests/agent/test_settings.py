@@ -124,7 +124,7 @@ def test_an_unknown_setting_names_where_it_stands_and_the_nearest_known(
 
 
 def test_an_unknown_setting_like_no_other_names_all_known(path: Path) -> None:
-    assert refusal(path, "[broker]\nzzz = 1").endswith("unknown setting 'zzz': known are url, ca_file")
+    assert refusal(path, "[centre]\nzzz = 1").endswith("unknown setting 'zzz': known are url")
 
 
 def test_the_inner_state_of_a_probe_is_no_setting(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,10 +11,13 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
 from pipeline import Client
 from running import Mosquitto, free_port, wait_until
 
-from schoolpulse_agent import settings, wire
+from schoolpulse_agent import settings, tls, wire
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.ranges import Ranges
@@ -153,3 +158,60 @@ def test_a_dead_clock_does_not_make_a_machine_trust_another_name(tmp_path: Path,
     assert "certificate verify failed" in str(sender.link.refused)
     sender.close()
     secured.broker.stop()
+
+
+# Certificates of one's own
+
+CA = trustme.CA()
+WHEN = st.datetimes(datetime(1970, 1, 2), datetime(2150, 1, 1))  # both forms of time: UTCTime until 2049
+
+
+@given(first=WHEN, last=WHEN)
+def test_a_certificates_dates_are_read_as_openssl_reads_them(first: datetime, last: datetime) -> None:
+    first, last = sorted((first.replace(tzinfo=UTC, microsecond=0), last.replace(tzinfo=UTC, microsecond=0)))
+    pem = CA.issue_cert("d1", not_before=first, not_after=last).cert_chain_pems[0].bytes().decode()
+    read = x509.load_pem_x509_certificate(pem.encode())
+    dates = (read.not_valid_before_utc, read.not_valid_after_utc)
+    assert tls.validity(pem) == tls.validity(pem + pem) == tuple(int(date.timestamp() * 1000) for date in dates)
+
+
+@given(st.data())
+def test_what_is_no_certificate_raises_value_error_and_nothing_else(data: st.DataObject) -> None:
+    der = bytearray(ssl.PEM_cert_to_DER_cert(CA.cert_pem.bytes().decode()))
+    for _ in range(data.draw(st.integers(1, 5))):
+        der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
+    der = der[: data.draw(st.integers(0, len(der)))] if data.draw(st.booleans()) else der
+    with contextlib.suppress(ValueError):
+        tls.validity(ssl.DER_cert_to_PEM_cert(bytes(der)))
+    with pytest.raises(ValueError):
+        tls.validity(data.draw(st.text(max_size=20)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "failed to receive on socket: [SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired",
+        "[SSL: SSLV3_ALERT_CERTIFICATE_REVOKED] sslv3 alert certificate revoked (_ssl.c:1006)",
+        "[SSL: SSL/TLS_ALERT_CERTIFICATE_REVOKED] ssl/tls alert certificate revoked (_ssl.c:1032)",
+        "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2580)",
+        "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required (_ssl.c:2580)",
+        "[SSL: SSLV3_ALERT_BAD_CERTIFICATE] sslv3 alert bad certificate (_ssl.c:2580)",
+        "[SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4067)",
+    ],
+)
+def test_a_brokers_word_against_our_certificate_is_understood(said: str) -> None:
+    assert tls.is_rejection(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1006)",
+        "[SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert internal error (_ssl.c:1006)",
+        "[Errno 104] Connection reset by peer",
+        "[Errno 111] Connection refused",
+        "EOF occurred in violation of protocol (_ssl.c:1006)",
+    ],
+)
+def test_trouble_of_network_or_broker_is_no_word_against_our_certificate(said: str) -> None:
+    assert not tls.is_rejection(said)

@@ -407,11 +407,18 @@ def test_a_receipt_that_says_no_pace_names_none() -> None:
     epoch=st.integers(0, 2**32 - 1),
     clock=st.integers(0, wire.TOP),
     interval=st.floats(0, 3600),
+    hardware=st.from_regex("([0-9a-f]{16})?", fullmatch=True, alphabet="0123456789abcdef"),
 )
-def test_presence_comes_back_as_it_was(state: str, session: str, epoch: int, clock: int, interval: float) -> None:
-    said = Presence(state, session, epoch, clock, interval)
+def test_presence_comes_back_as_it_was(
+    state: str, session: str, epoch: int, clock: int, interval: float, hardware: str
+) -> None:
+    said = Presence(state, session, epoch, clock, interval, hardware)
     back = wire.decode_presence(wire.encode_presence(said))
     assert back == (said if state == "online" else Presence(state, session))
+
+
+def test_a_presence_of_an_agent_that_says_no_hardware_is_taken() -> None:
+    assert wire.decode_presence(b'{"state":"online","session":"s"}').hardware == ""
 
 
 @pytest.mark.parametrize(
@@ -429,6 +436,10 @@ def test_presence_comes_back_as_it_was(state: str, session: str, epoch: int, clo
         '{"state":"online","session":"s","clock":"1"}',
         '{"state":"online","session":"s","interval":Infinity}',
         '{"state":"online","session":"s","interval":true}',
+        '{"state":"online","session":"s","hardware":null}',
+        '{"state":"online","session":"s","hardware":"0123456789ABCDEF"}',
+        '{"state":"online","session":"s","hardware":"0123456789abcdef\\n"}',
+        '{"state":"online","session":"s","hardware":"0123456789abcde"}',
         "[]",
         "7",
         '"state"',
@@ -469,7 +480,7 @@ OTHER_READERS = [wire.decode_receipt, wire.decode_presence]
 receipt_like = st.fixed_dictionaries({"now": json_like, "epochs": st.dictionaries(st.text(max_size=3), json_like)})
 presence_like = st.fixed_dictionaries(
     {"state": st.sampled_from(["online", "bye"]), "session": json_like},
-    optional={"epoch": json_like, "clock": json_like, "interval": json_like},
+    optional={"epoch": json_like, "clock": json_like, "interval": json_like, "hardware": json_like},
 )
 
 

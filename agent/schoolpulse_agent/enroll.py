@@ -1,0 +1,225 @@
+"""The conversation with the centre that gives a machine its identity, over HTTPS.
+
+Whom to trust is in the enrolment token: the fingerprint of the centre's CA certificate. That certificate is fetched
+without trust and compared with it; the token is sent only over TLS that this CA or the system's verify.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import re
+import ssl
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from schoolpulse_agent import centre, identity, settings, tls
+from schoolpulse_agent.centre import EnrolFailed
+
+_TOKEN = re.compile(r"spe_[A-Za-z0-9_-]{32}\.([0-9a-f]{64})", re.ASCII).fullmatch
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL).search
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
+UNSENT = "the token was not sent"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the centre says this machine is from now on."""
+
+    device: str
+    secret: str
+    school: str
+    room: str | None
+    name: str
+    broker: str  # URL
+    ca: str  # PEM
+    certificate: str | None  # PEM
+
+
+@dataclass(frozen=True)
+class Request:
+    """A new private key and the request to certify it, both PEM."""
+
+    key: str
+    csr: str
+
+
+def split_link(text: str) -> tuple[str, str]:
+    """URL and token of the link in a QR code, ``https://host:port/enrol#spe_...``. Raises EnrolFailed."""
+    url, mark, token = text.strip().partition("#")
+    if not mark or not url.endswith("/enrol"):
+        raise EnrolFailed("give URL and TOKEN, or the link of the form https://host:port/enrol#spe_...", False)
+    return url[: -len("/enrol")], token
+
+
+def enroll(
+    url: str,
+    token: str,
+    hardware: identity.Hardware,
+    name: str = "",
+    request: Request | None = None,
+    known: settings.Settings | None = None,
+) -> Answer:
+    """Spend a token. Raises EnrolFailed; the token is never sent to anyone whom it does not name.
+
+    ``known``: the identity that this machine has; proven to the centre, it stays the same.
+    """
+    said = _TOKEN(token)
+    if not said:
+        raise EnrolFailed("this is not a whole token (spe_ and 97 more characters): copy it again", False)
+    url, now = _checked(url), int(time.time() * 1000)
+    ca = _ca(url, said[1])
+    body = {"token": token, "hardware": asdict(hardware), **({"name": name} if name else {}), **_csr(request)}
+    if known and known.device.id:
+        with contextlib.suppress(settings.SettingsError):  # lost: its hardware may still tell who it is
+            body.update(previous=known.device.id, proof=known.secret())
+    answer = _answer(centre.post(url, "enrol", body, _trusting(ca, now)), request)
+    if not hmac.compare_digest(_fingerprint(answer.ca), said[1]):
+        raise EnrolFailed(
+            "the centre answered with another CA certificate than its token names: tell the centre", False
+        )
+    return answer
+
+
+def rekey(
+    url: str,
+    device: str,
+    secret: str,
+    hardware: identity.Hardware,
+    ca: str | None,
+    now: int,
+    request: Request | None = None,
+) -> Answer:
+    """Ask whether this machine gets an identity of its own: the one it has, anew, or another. Raises EnrolFailed.
+
+    ``ca``: PEM that is trusted beside the system's CAs; ``now``: UTC milliseconds as far as they are known.
+    """
+    body = {"device": device, "secret": secret, "hardware": asdict(hardware), **_csr(request)}
+    return _answer(centre.post(_checked(url), "rekey", body, _trusting(ca, now)), request)
+
+
+def renew(url: str, device: str, secret: str, ca: str | None, now: int, request: Request) -> str:
+    """Ask for a new certificate; return it as PEM. Raises EnrolFailed. Arguments as `rekey`."""
+    body = {"device": device, "secret": secret, **_csr(request)}
+    said = centre.post(_checked(url), "renew", body, _trusting(ca, now))
+    return _own(said.get("certificate"), request)
+
+
+def new_request() -> Request:
+    """A fresh P-256 key. Raises EnrolFailed without the extra [mtls]. The centre ignores the request's subject."""
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+    except ImportError:
+        hint = "pip install 'schoolpulse-agent[mtls]'"
+        raise EnrolFailed(f"certificates need the package cryptography: {hint}, or enrol without one", False) from None
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return Request(key.private_bytes(pem, form, plain).decode(), csr.public_bytes(pem).decode())
+
+
+def _checked(url: str) -> str:
+    url = url.rstrip("/")
+    if not settings.is_centre(url):
+        raise EnrolFailed(f"{url!r} is no centre's address: give it as https://host:port", False)
+    return url
+
+
+def _csr(request: Request | None) -> dict[str, str]:
+    return {"csr": request.csr} if request else {}
+
+
+def _trusting(ca: str | None, now: int) -> ssl.SSLContext:
+    made = tls.context(None, now)
+    if ca:
+        made.load_verify_locations(cadata=ca)
+    return made
+
+
+def _ca(url: str, fingerprint: str) -> str:
+    """The centre's CA certificate, fetched from anybody and taken only if the token names it."""
+    blind = ssl.create_default_context()
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    status, _, body = centre.ask(url, "GET", "/ca.pem", None, blind)
+    if status != 200:
+        raise EnrolFailed(f"{url}/ca.pem: HTTP {status}: {centre.HERE} {UNSENT}", status >= 500, status)
+    try:
+        pem = _pem(body.decode("ascii"))
+    except (EnrolFailed, UnicodeDecodeError):
+        raise EnrolFailed(f"{url}/ca.pem is no certificate: {centre.HERE} {UNSENT}", False) from None
+    found = _fingerprint(pem)
+    if not hmac.compare_digest(found, fingerprint):
+        raise EnrolFailed(
+            f"{url} is not the centre of this token (its CA has the fingerprint {found[:16]}..., the token says "
+            f"{fingerprint[:16]}...): check the address and ask the centre whether its CA is new; {UNSENT}",
+            False,
+        )
+    return pem
+
+
+def _fingerprint(pem: str) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def _pem(said: object) -> str:
+    """The first certificate in a text, as PEM that OpenSSL takes. Raises EnrolFailed."""
+    try:
+        found = _CERTIFICATE(str(said))
+        pem = ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(found[0])) if found else ""
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ValueError, ssl.SSLError):
+        raise EnrolFailed(
+            "the centre's answer holds no certificate where there must be one: tell the centre", False
+        ) from None
+    return pem
+
+
+def _own(said: object, request: Request) -> str:
+    """A certificate that is for the key of this request. Raises EnrolFailed."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    pem = _pem(said)
+    given = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if given.public_bytes(*form) != x509.load_pem_x509_csr(request.csr.encode()).public_key().public_bytes(*form):
+        raise EnrolFailed("the centre's certificate is for another key: tell the centre", False)
+    return pem
+
+
+def _answer(said: dict[str, Any], request: Request | None) -> Answer:
+    """Judge an answer as a whole before anything of it is written. Raises EnrolFailed."""
+    broker = said.get("broker")
+    url = broker.get("url") if isinstance(broker, dict) else None
+    keys = [said.get("device"), said.get("school")]
+    texts = {name: said.get(name) for name in ("secret", "room", "name")}
+    texts = {name: "" if value is None and name != "secret" else value for name, value in texts.items()}
+    sound = all(isinstance(key, str) and _KEY(key) for key in keys) and isinstance(url, str) and url.isprintable()
+    if (
+        not sound
+        or not all(isinstance(text, str) and text.isprintable() for text in texts.values())
+        or not texts["secret"]
+    ):
+        raise EnrolFailed(
+            "the centre's answer is not what this agent understands: update the agent or the centre", False
+        )
+    try:
+        settings.parse({"broker": {"url": url}}, "the centre's answer")
+    except settings.SettingsError as why:
+        raise EnrolFailed(f"{why}: tell the centre", False) from None
+    certificate = said.get("certificate")
+    return Answer(
+        device=str(keys[0]),
+        secret=str(texts["secret"]).strip(),
+        school=str(keys[1]),
+        room=texts["room"] or None,
+        name=str(texts["name"]),
+        broker=str(url),
+        ca=_pem(said.get("ca")),
+        certificate=_own(certificate, request) if certificate and request else None,
+    )
