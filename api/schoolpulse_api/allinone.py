@@ -5,32 +5,34 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
-import uvicorn
 
 from schoolpulse_agent import agent
-from schoolpulse_api import demo
+from schoolpulse_agent.settings import LOOPBACK
+from schoolpulse_api import brokers, demo, serving
 from schoolpulse_api.app import create_app
 from schoolpulse_api.centre import Centre
 from schoolpulse_api.feed import Feed
 from schoolpulse_api.settings import Settings, SettingsError
 from schoolpulse_collector import record
+from schoolpulse_collector.authority import Authority
 from schoolpulse_collector.backpressure import Backpressure, Load
-from schoolpulse_collector.brokers.embedded import Broker, Door
 from schoolpulse_collector.clock import Clock
+from schoolpulse_collector.clones import Clones
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
 from schoolpulse_collector.delivery import Delivery
+from schoolpulse_collector.following import Following
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.latest import Latest
 from schoolpulse_collector.presence import STATES, Presence
@@ -44,22 +46,19 @@ from schoolpulse_collector.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
-ADDRESS = "address"  # file in home: where the centre that runs there, or ran last, listens
-LINK_SECONDS = 12 * 3600  # how long a sign-in link waits to be used
-
 
 def up(settings: Settings, *, with_demo: bool) -> None:
     """Run a whole centre until interrupted. Raises SettingsError, RegistryDown, StoreDown, OSError at start."""
     _check_ports(settings)
-    home = settings.home
+    home, counters, feed = settings.home, Counters(), Feed()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is measured and who may sign in is nobody else's
-    counters, feed = Counters(), Feed()
     with ExitStack() as parts:
         parts.enter_context(_alone(home))
         registry = Registry(settings.registry_url)
         parts.callback(registry.close)
         members = demo.fill(registry) if with_demo else []
         roster = Roster(registry)
+        authority, secure = _authority(settings)
 
         store = open_store(settings.store_url, home)
         parts.callback(store.close)
@@ -71,37 +70,40 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         _require_clock(latest)
         presence = Presence()
         presence.listeners.append(feed.on_presence)
-        presence.expect([device.id for device in registry.devices(limit=1_000_000) if device.status == "active"])
-        dead_letters = DeadLetters(home)
+        presence.expect([sender.id for sender in roster.all() if sender.active])
+        dead_letters, clones = DeadLetters(home), Clones(registry, roster)
 
         shipper = _begin(parts, Shipper(spool, store, dead_letters, counters))
-        if settings.broker:
-            subscriber = Subscriber(settings.broker, settings.broker_password())
-        else:
-            door = Door(roster, counters)
-            _begin(parts, Broker(settings.mqtt_host, settings.mqtt_port, door))
-            subscriber = Subscriber(f"mqtt://{settings.mqtt_host}:{settings.mqtt_port}", door.collector_password)
+        broker, subscriber = brokers.choose(settings, registry, roster, authority, counters)
+        if broker:
+            _begin(parts, broker)
         subscriber.start()
         parts.callback(subscriber.stop)
         delivery = Delivery(received, roster)
         counters.registry.register(delivery)
-        load = partial(_load, subscriber, spool, shipper)
-        backpressure = Backpressure(settings.replay_rate, load)
+        backpressure = Backpressure(settings.replay_rate, partial(_load, subscriber, spool, shipper))
         intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters, delivery, backpressure)
         intake.listeners += [latest.update, feed.on_record]
+        intake.heard.append(clones.said)
         _begin(parts, intake)
         clock = _begin(parts, Clock(presence, subscriber))
+        following = _begin(
+            parts, Following(roster, broker, presence, clones, partial(_tend, settings, authority, secure))
+        )
         agents = _begin(parts, Agents(demo.agents(members, settings))) if members else None
 
         _watch(counters, subscriber, spool, shipper, presence)
 
         def healthy() -> dict[str, bool]:
-            threads = {"shipper": shipper, "intake": intake, "clock": clock, "agents": agents}
+            threads = {"shipper": shipper, "intake": intake, "clock": clock, "following": following, "agents": agents}
             alive = {name: part.is_alive() for name, part in threads.items() if part}
+            alive["following"] = alive["following"] and following.works
             return alive | {"subscriber": subscriber.connected, "store": shipper.works, "spool": intake.works}
 
-        centre = Centre(registry, store, latest, presence, counters, feed, healthy, settings.time_zone)
-        _serve(create_app(centre), settings, registry)
+        centre = Centre(
+            registry, roster, store, latest, presence, counters, feed, settings, healthy, following.look, authority
+        )
+        serving.serve(create_app(centre, demo=with_demo), settings, registry, secure, link=with_demo)
 
 
 class Agents(threading.Thread):
@@ -121,14 +123,12 @@ class Agents(threading.Thread):
         self.join()
 
 
-def sign_in_link(settings: Settings, registry: Registry) -> str:
-    """A link that signs its first user in."""
-    token = registry.issue_token("sign_in", "sign-in link", LINK_SECONDS)
-    address = settings.home / ADDRESS
-    return f"{address.read_text().strip()}/sign-in?token={token}"
+class _Part(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
 
 
-Part = TypeVar("Part", Shipper, Broker, Intake, Clock, Agents)
+Part = TypeVar("Part", bound=_Part)
 
 
 def _begin(parts: ExitStack, part: Part) -> Part:
@@ -157,12 +157,40 @@ def _count(presence: Presence, state: str) -> float:
     return presence.count()[state]
 
 
+def _authority(settings: Settings) -> tuple[Authority | None, ssl.SSLContext | None]:
+    """The centre's CA, and TLS 1.2 or newer with its certificate; neither before `schoolpulse init`."""
+    if not settings.has_tls:
+        return None, None
+    authority = Authority.open(settings.tls_folder)
+    authority.renew()
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.minimum_version = ssl.TLSVersion.TLSv1_2
+    secure.load_cert_chain(settings.tls_folder / "server.pem", settings.tls_folder / "server.key")
+    return authority, secure
+
+
+def _tend(settings: Settings, authority: Authority | None, secure: ssl.SSLContext | None) -> None:
+    """Renew the centre's own certificates in time."""
+    if authority and secure and authority.renew():
+        secure.load_cert_chain(settings.tls_folder / "server.pem", settings.tls_folder / "server.key")
+
+
 def _check_ports(settings: Settings) -> None:
-    if settings.http_port == settings.mqtt_port and not settings.broker:
-        raise SettingsError(f"SP_HTTP_PORT and SP_MQTT_PORT are both {settings.http_port}: give them different ports")
+    if not settings.has_tls and settings.http_host not in LOOPBACK:
+        raise SettingsError(
+            f"SP_HTTP_HOST={settings.http_host}: without TLS this listens on 127.0.0.1 only; run schoolpulse init first"
+        )
+    embedded = not settings.broker and not settings.broker_folder
+    taken = {settings.http_port: "SP_HTTP_PORT"}
     _require_free(settings.http_host, settings.http_port, "SP_HTTP_PORT")
-    if not settings.broker:
-        _require_free(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")
+    listeners = [(settings.mqtt_host, settings.mqtt_port, "SP_MQTT_PORT")]
+    if settings.has_tls:
+        listeners.append((settings.mqtts_host, settings.mqtts_port, "SP_MQTTS_PORT"))
+    for host, port, variable in listeners if embedded else ():
+        if port in taken:
+            raise SettingsError(f"{taken[port]} and {variable} are both {port}: give them different ports")
+        taken[port] = variable
+        _require_free(host, port, variable)
 
 
 def _last_values(store: Store) -> Latest:
@@ -222,50 +250,3 @@ def _require_free(host: str, port: int, variable: str) -> None:
                 f"{host}:{port} can't be used ({why.strerror}): end the program that has it, "
                 f"or choose another port, as in {variable}={port + 10_000}"
             ) from None
-
-
-def _serve(app: object, settings: Settings, registry: Registry) -> None:
-    token_file = _script_token(settings.home, registry)
-    (settings.home / ADDRESS).write_text(f"http://{settings.http_host}:{settings.http_port}\n")
-    link = sign_in_link(settings, registry)
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            address = f"http://{settings.http_host}:{settings.http_port}"
-            lines = (
-                "",
-                f"  Nhịp trường · SchoolPulse: {address}",
-                f"  Đăng nhập một lần · one-time sign-in: {link}",
-                f"  API: {address}/docs · token cho chương trình · token for scripts: {token_file}",
-                "  Dừng · stop: Ctrl-C",
-                "",
-            )
-            print("\n".join(lines), flush=True)
-
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        host=settings.http_host,
-        port=settings.http_port,
-        log_level="warning",
-        http="h11",  # bounds a request's head; httptools reads any size into memory
-        timeout_graceful_shutdown=2,  # live pages and streams never end by themselves
-        server_header=False,
-    )
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    try:
-        Server(config).run()
-    finally:
-        print("  Đang dừng · stopping ...", flush=True)
-
-
-def _script_token(home: Path, registry: Registry) -> Path:
-    """The file with the API token for scripts; a token that is still good stays."""
-    path = home / "token"
-    if not (path.exists() and registry.token_is_good(path.read_text().strip(), "api")):
-        path.unlink(missing_ok=True)
-        fresh = path.with_name(f"token.{secrets.token_hex(4)}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(registry.issue_token("api", "scripts") + "\n")
-        fresh.replace(path)
-    return path

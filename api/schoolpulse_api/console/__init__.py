@@ -7,11 +7,10 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from schoolpulse_api import text
-from schoolpulse_api.centre import Centre
 from schoolpulse_api.console import device, school
 
 
-def attach(app: FastAPI, centre: Centre) -> None:
+def attach(app: FastAPI) -> None:
     """Add the pages and the language switch to an application."""
 
     @app.get("/language/{code}", include_in_schema=False)
@@ -23,6 +22,6 @@ def attach(app: FastAPI, centre: Centre) -> None:
             answer.set_cookie(text.COOKIE, code, 365 * 86400, samesite="lax")
         return answer
 
-    school.attach(centre)
-    device.attach(centre)
+    school.attach()
+    device.attach()
     ui.run_with(app, title="Nhịp trường · SchoolPulse", dark=None, show_welcome_message=False)

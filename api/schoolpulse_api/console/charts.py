@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from schoolpulse_api.text import text
-from schoolpulse_collector.series import Row, Series
-from schoolpulse_collector.store import Store
+from schoolpulse_collector.series import Frame, Row, Series
 
 FEW = 10  # points; a line of so few shows each, or a single one could not be seen
 POINTS = 180  # in one line, about
@@ -90,7 +90,14 @@ def local(seconds: int, zone: str) -> int:
 
 
 def read(
-    store: Store, chart: Chart, device: str, start: int, stop: int, interval: float, lang: str, zone: str
+    query: Callable[[Series], Frame],
+    chart: Chart,
+    device: str,
+    start: int,
+    stop: int,
+    interval: float,
+    lang: str,
+    zone: str,
 ) -> list[dict[str, Any]]:
     """The chart's lines in [start, stop), unix seconds, their times as ``local`` gives them. Raises StoreDown.
 
@@ -102,7 +109,7 @@ def read(
         by = (line.by,) if line.by else ()
         asked = Series(line.measurement, line.field, start, stop, (("device", "=", device),), by, every, line.aggregate)
         lines: dict[str, list[Row]] = {}
-        for row in store.query(asked).rows:
+        for row in query(asked).rows:
             lines.setdefault(row.tags[0] if row.tags else text(line.name, lang), []).append(row)
         for name, rows in lines.items():
             data = broken([(row.t, round(row.value * line.factor, 2)) for row in rows], max(2 * every, 3 * interval))

@@ -8,9 +8,11 @@ from typing import Any
 from fastapi import Request
 from nicegui import run, ui
 
-from schoolpulse_api.centre import Centre
+from schoolpulse_api.access import view_of
 from schoolpulse_api.console import charts, frame
 from schoolpulse_api.text import kind_text, language, number, span, text
+from schoolpulse_api.view import Missing, View
+from schoolpulse_collector.registry.model import Device
 from schoolpulse_collector.store import StoreDown
 
 REFRESH = 2.0  # seconds between two looks at the last values ...
@@ -24,14 +26,16 @@ NOW = (  # text, group's beginning, field, unit
 )
 
 
-def attach(centre: Centre) -> None:
+def attach() -> None:
     """Define the page."""
 
     @ui.page("/device/{device_id}")
     def device_page(request: Request, device_id: str) -> None:
         lang = language(request)
-        device = centre.registry.device(device_id)
-        if device is None:
+        view = view_of(request)
+        try:
+            device = view.device(device_id)
+        except Missing:
             frame.head(request, lang, device_id, back="/")
             ui.label(text("no_device", lang)).classes("card")
             return
@@ -46,16 +50,16 @@ def attach(centre: Centre) -> None:
             values = [_value(text(key, lang)) for key, *_ in NOW]
 
         def refresh() -> None:
-            known = centre.presence.of(device_id)
+            known = view.presence(device)
             state.set_text(text(known.state, lang))
             state.classes(replace=f"font-semibold state-{known.state}")
-            seen.set_text(f"{text('last_seen', lang)}: {frame.moment(known.seen, centre.time_zone, lang)}")
+            seen.set_text(f"{text('last_seen', lang)}: {frame.moment(known.seen, view.time_zone, lang)}")
             for label, (_, group, field, unit) in zip(values, NOW, strict=True):
-                label.set_text(_shown(centre, device_id, group, field, unit, lang))
+                label.set_text(_shown(view, device, group, field, unit, lang))
 
         refresh()
-        ui.timer(REFRESH, refresh)
-        _charts(centre, device_id, lang)
+        ui.timer(REFRESH, frame.while_signed_in(view, refresh))
+        _charts(view, device, lang)
 
 
 def _value(name: str) -> ui.label:
@@ -64,17 +68,17 @@ def _value(name: str) -> ui.label:
         return ui.label().classes("text-xl number value")
 
 
-def _shown(centre: Centre, device_id: str, group: str, field: str, unit: str, lang: str) -> str:
+def _shown(view: View, device: Device, group: str, field: str, unit: str, lang: str) -> str:
     """The highest of a field's last values: the fullest disk is the one that matters."""
-    latest = centre.latest.of(device_id)
+    latest = view.latest(device)
     found = [fields[field] for key, (_, fields) in latest.items() if key.startswith(group) and field in fields]
     if not found:
         return text("no_data", lang)
     return span(max(found), lang) if unit == "s" else f"{number(max(found), lang, 1)} {unit}"
 
 
-def _charts(centre: Centre, device_id: str, lang: str) -> None:
-    length, zone = {"seconds": next(iter(RANGES))}, centre.time_zone
+def _charts(view: View, device: Device, lang: str) -> None:
+    length, zone = {"seconds": next(iter(RANGES))}, view.time_zone
     choice = ui.row()
     trouble = ui.label(text("store_down", lang)).classes("card state-offline w-full")
     trouble.set_visibility(False)
@@ -85,12 +89,12 @@ def _charts(centre: Centre, device_id: str, lang: str) -> None:
                 drawn.append((chart, ui.echart(charts.options(chart, lang)).classes("chart").style("height: 15rem")))
 
     async def redraw() -> None:
-        stop, interval = int(time.time()) + 1, centre.presence.of(device_id).interval
+        stop, interval = int(time.time()) + 1, view.presence(device).interval
         try:
             for chart, shown in drawn:
                 options: dict[str, Any] = shown.options
                 options["series"] = await run.io_bound(
-                    charts.read, centre.store, chart, device_id, stop - length["seconds"], stop, interval, lang, zone
+                    charts.read, view.query, chart, device.id, stop - length["seconds"], stop, interval, lang, zone
                 )
                 start = charts.local(stop - length["seconds"], zone)
                 options["xAxis"].update(min=start, max=charts.local(stop, zone))
@@ -107,4 +111,4 @@ def _charts(centre: Centre, device_id: str, lang: str) -> None:
     names = {seconds: text(key, lang) for seconds, key in RANGES.items()}
     with choice:
         ui.toggle(names, value=length["seconds"], on_change=choose).props("no-caps").classes("range")
-    ui.timer(REDRAW, redraw)  # the first at once
+    ui.timer(REDRAW, frame.while_signed_in(view, redraw))  # the first at once

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -10,6 +13,7 @@ from fastapi import Request
 from nicegui import ui
 
 from schoolpulse_api.text import LANGUAGES, text
+from schoolpulse_api.view import Missing, SignedOut, View
 
 STYLES = """
 :root { --ok: #15803d; --off: #64748b; --bad: #b91c1c; --dim: #64748b; --card: #ffffff; --line: #e2e8f0; }
@@ -42,7 +46,26 @@ def head(request: Request, lang: str, title: str, back: str | None = None) -> No
             with ui.column().classes("gap-0"):
                 ui.label(text("product", lang)).classes("dim text-sm")
                 ui.label(title).classes("text-2xl font-semibold").props('role="heading" aria-level="1"')
-        ui.link(text("other_language", lang), f"/language/{other}?back={here}").classes("language")
+        with ui.row().classes("items-center gap-4"):
+            ui.link(text("account", lang), "/account").classes("account")
+            ui.link(text("other_language", lang), f"/language/{other}?back={here}").classes("language")
+
+
+def while_signed_in(view: View, work: Callable[[], Any]) -> Callable[[], Any]:
+    """For timers: does the work only as long as the session lasts, then goes to the sign-in page."""
+
+    async def working() -> None:
+        try:
+            found = work()
+            if inspect.isawaitable(found):
+                await found
+            view.caller  # noqa: B018 - what is known already is no more to be shown either
+        except SignedOut:
+            ui.navigate.to("/sign-in")
+        except Missing:  # a right ended, or the device is elsewhere now
+            ui.navigate.to("/")
+
+    return working
 
 
 def simulated_badge(lang: str) -> None:

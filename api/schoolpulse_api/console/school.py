@@ -9,9 +9,10 @@ from fastapi import Request
 from nicegui import ui
 from nicegui.element import Element
 
-from schoolpulse_api.centre import Centre
+from schoolpulse_api.access import view_of
 from schoolpulse_api.console import frame
 from schoolpulse_api.text import language, number, text
+from schoolpulse_api.view import View
 from schoolpulse_collector.presence import STATES
 from schoolpulse_collector.registry.model import Device, School
 
@@ -22,33 +23,34 @@ REFRESH = 2.0  # seconds
 class Tile:
     """What changes in one device's tile."""
 
-    device: str
+    device: Device
     box: Element
     state: ui.label
     values: ui.label
 
 
-def attach(centre: Centre) -> None:
+def attach() -> None:
     """Define the page."""
 
     @ui.page("/")
     def school_page(request: Request) -> None:
         lang = language(request)
-        schools = centre.registry.schools()
+        view = view_of(request)
+        schools = view.schools()
         frame.head(request, lang, schools[0].name if len(schools) == 1 else text("product", lang))
         if not schools:
             ui.label(text("no_schools", lang)).classes("card")
         for school in schools:
-            _school(centre, school, lang, named=len(schools) > 1)
+            _school(view, school, lang, named=len(schools) > 1)
 
 
-def _school(centre: Centre, school: School, lang: str, *, named: bool) -> None:
+def _school(view: View, school: School, lang: str, *, named: bool) -> None:
     if named:
         ui.label(school.name).classes("text-xl")
     summary = ui.row().classes("card w-full gap-6 summary")
-    devices = centre.registry.devices(school.key)
+    devices = view.devices(school.key, limit=100_000)
     tiles: list[Tile] = []
-    rooms = [(room, [d for d in devices if d.room == room.key]) for room in centre.registry.rooms(school.key)]
+    rooms = [(room, [d for d in devices if d.room == room.key]) for room in view.rooms(school.key)]
     for room, inside in sorted(
         rooms, key=lambda pair: any(device.simulated for device in pair[1])
     ):  # the real ones first
@@ -61,11 +63,11 @@ def _school(centre: Centre, school: School, lang: str, *, named: bool) -> None:
 
     def refresh() -> None:
         for tile in tiles:
-            _update(centre, tile, lang)
-        _summarize(summary, Counter(centre.presence.of(tile.device).state for tile in tiles), lang)
+            _update(view, tile, lang)
+        _summarize(summary, Counter(view.presence(tile.device).state for tile in tiles), lang)
 
     refresh()
-    ui.timer(REFRESH, refresh)
+    ui.timer(REFRESH, frame.while_signed_in(view, refresh))
 
 
 def _tile(device: Device, lang: str) -> Tile:
@@ -73,15 +75,15 @@ def _tile(device: Device, lang: str) -> Tile:
         ui.label(device.name).classes("font-medium truncate")
         state = ui.label().classes("text-sm")
         values = ui.label().classes("dim text-sm number")
-    return Tile(device.id, box, state, values)
+    return Tile(device, box, state, values)
 
 
-def _update(centre: Centre, tile: Tile, lang: str) -> None:
-    state = centre.presence.of(tile.device).state
+def _update(view: View, tile: Tile, lang: str) -> None:
+    state = view.presence(tile.device).state
     tile.box.classes(add=state, remove=" ".join(set(STATES) - {state}))
     tile.state.classes(add=f"state-{state}", remove=" ".join(f"state-{other}" for other in STATES if other != state))
     tile.state.set_text(text(state, lang))
-    latest = centre.latest.of(tile.device)
+    latest = view.latest(tile.device)
     cpu = latest.get("cpu,cpu=cpu-total", (0, {}))[1].get("usage_active")
     mem = latest.get("mem", (0, {}))[1].get("used_percent")
     parts = [

@@ -1,1 +1,1 @@
-"""The HTTP routes: one file a subject, each with a ``router`` made for one centre."""
+"""The HTTP routes: one file a subject, each with a ``router``. What they show comes from the caller's `View` alone."""

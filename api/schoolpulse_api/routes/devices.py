@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, StringConstraints
 
-from schoolpulse_api.centre import Centre
+from schoolpulse_api.access import needs
+from schoolpulse_api.fields import KEY, Key, Kind
+from schoolpulse_api.view import View
+from schoolpulse_collector.registry import devices
 from schoolpulse_collector.registry.model import Device
 
 
@@ -26,9 +29,12 @@ class DeviceOut(BaseModel):
     name: str
     kind: str
     school: str
-    room: str
+    room: str | None
     status: str
     simulated: bool
+    asset_code: str
+    enrolled: int = Field(description="UTC milliseconds")
+    cloned_from: str = Field(description="the device whose image or hardware identity this machine carried")
     presence: PresenceOut
 
 
@@ -45,6 +51,22 @@ class DeviceWithValues(DeviceOut):
     latest: dict[str, GroupOut]
 
 
+class DeviceChange(BaseModel):
+    """What may be changed of a device in its school."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] = ""
+    room: Key | None = None
+    kind: Kind = ""
+    asset_code: Annotated[str, StringConstraints(max_length=64)] = ""
+
+
+class Move(BaseModel):
+    """Where a device goes."""
+
+    school: Key
+    room: Key | None = None
+
+
 class DevicePage(BaseModel):
     """Some devices; ask again with ``after`` set to ``next`` until it is null."""
 
@@ -53,35 +75,67 @@ class DevicePage(BaseModel):
     next: str | None
 
 
-def router(centre: Centre) -> APIRouter:
-    """Routes for one centre."""
+def shown(view: View, device: Device) -> DeviceOut:
+    """A device as this view has it."""
+    state = view.presence(device)
+    presence = PresenceOut(state=state.state, since=state.since, seen=state.seen)
+    plain = {name: getattr(device, name) for name in DeviceOut.model_fields if name != "presence"}
+    return DeviceOut(**plain, presence=presence)
+
+
+def router() -> APIRouter:
+    """The routes."""
     made = APIRouter(prefix="/api/v1", tags=["devices"])
 
-    def shown(device: Device) -> DeviceOut:
-        state = centre.presence.of(device.id)
-        presence = PresenceOut(state=state.state, since=state.since, seen=state.seen)
-        plain = {name: getattr(device, name) for name in DeviceOut.model_fields if name != "presence"}
-        return DeviceOut(**plain, presence=presence)
-
     @made.get("/devices", summary="Devices in the order of their ids, one page at a time")
-    def devices(
-        school: Annotated[str | None, Query(description="only this school's")] = None,
-        after: Annotated[str, Query(description="the last id of the page before")] = "",
+    def page(
+        view: Annotated[View, needs("viewer")],
+        school: Annotated[Key | None, Query(description="only this school's")] = None,
+        after: Annotated[str, Query(pattern=f"^{KEY}{{0,64}}$", description="the last id of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> DevicePage:
-        found = centre.registry.devices(school, after, limit + 1)
+        found = view.devices(school, after, limit + 1)
         following = found[limit - 1].id if len(found) > limit else None
-        total = centre.registry.count_devices(school)
-        return DevicePage(total=total, items=[shown(device) for device in found[:limit]], next=following)
+        total = view.count_devices(school)
+        return DevicePage(total=total, items=[shown(view, device) for device in found[:limit]], next=following)
 
-    @made.get(
-        "/devices/{device_id}", summary="One device with its last values", responses={404: {"description": "unknown"}}
+    @made.get("/devices/{device_id}", summary="One device with its last values")
+    def device(view: Annotated[View, needs("viewer")], device_id: Key) -> DeviceWithValues:
+        found = view.device(device_id)
+        latest = {group: GroupOut(t=t, fields=fields) for group, (t, fields) in view.latest(found).items()}
+        return DeviceWithValues(**shown(view, found).model_dump(), latest=latest)
+
+    @made.patch("/devices/{device_id}", summary="Another name, room, kind or asset code; what is left out stays")
+    def alter(view: Annotated[View, needs("technician")], device_id: Key, asked: DeviceChange) -> DeviceOut:
+        with view.change_device("technician", device_id) as (change, row):
+            devices.alter(change, row, **asked.model_dump(exclude_unset=True))
+            return shown(view, row)
+
+    @made.post(
+        "/devices/{device_id}/move", summary="To another school, as its history does not: that stays where it was"
     )
-    def device(device_id: str) -> DeviceWithValues:
-        found = centre.registry.device(device_id)
-        if found is None:
-            raise HTTPException(404, f"there is no device {device_id!r}")
-        latest = {group: GroupOut(t=t, fields=fields) for group, (t, fields) in centre.latest.of(device_id).items()}
-        return DeviceWithValues(**shown(found).model_dump(), latest=latest)
+    def move(view: Annotated[View, needs("area_it")], device_id: Key, asked: Move) -> DeviceOut:
+        view.require("area_it", view.school(asked.school).key)
+        with view.change_device("area_it", device_id) as (change, row):
+            devices.alter(change, row, school=asked.school, room=asked.room)
+            return shown(view, row)
+
+    @made.post("/devices/{device_id}/revoke", summary="Stolen or lost: it is cut off at once and not heard any more")
+    def revoke(view: Annotated[View, needs("technician")], device_id: Key) -> DeviceOut:
+        return _status(view, "technician", device_id, "revoked")
+
+    @made.post("/devices/{device_id}/retire", summary="Out of use: not heard any more, its history stays")
+    def retire(view: Annotated[View, needs("technician")], device_id: Key) -> DeviceOut:
+        return _status(view, "technician", device_id, "retired")
+
+    @made.post("/devices/{device_id}/restore", summary="Found again: its secret opens again, a certificate does not")
+    def restore(view: Annotated[View, needs("area_it")], device_id: Key) -> DeviceOut:
+        return _status(view, "area_it", device_id, "active")
 
     return made
+
+
+def _status(view: View, role: str, device_id: str, status: str) -> DeviceOut:
+    with view.change_device(role, device_id) as (change, row):
+        devices.set_status(change, row.id, status)
+        return shown(view, row)

@@ -1,14 +1,21 @@
-"""``/api/v1/schools``: the schools and how their devices are."""
+"""``/api/v1/schools``: the schools, their rooms, and how their devices are."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints
 
-from schoolpulse_api.centre import Centre
+from schoolpulse_api.access import needs
+from schoolpulse_api.fields import Key
+from schoolpulse_api.view import View
 from schoolpulse_collector.presence import STATES
+from schoolpulse_collector.registry import org
+from schoolpulse_collector.registry.model import School
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class RoomOut(BaseModel):
@@ -23,23 +30,58 @@ class SchoolOut(BaseModel):
 
     key: str
     name: str
+    code: str
+    level: str
     rooms: list[RoomOut]
     devices: dict[str, int]
 
 
-def router(centre: Centre) -> APIRouter:
-    """Routes for one centre."""
+class NameIn(BaseModel):
+    """A name as people read it; the key stays."""
+
+    name: Name
+
+
+def router() -> APIRouter:
+    """The routes."""
     made = APIRouter(prefix="/api/v1", tags=["schools"])
 
-    @made.get("/schools", summary="All schools, with devices counted by presence")
-    def schools() -> list[SchoolOut]:
-        answer = []
-        for school in centre.registry.schools():
-            devices = centre.registry.devices(school.key, limit=100_000)
-            count = Counter(centre.presence.of(device.id).state for device in devices)
-            rooms = [RoomOut(key=room.key, name=room.name) for room in centre.registry.rooms(school.key)]
-            states = {state: count[state] for state in STATES}
-            answer.append(SchoolOut(key=school.key, name=school.name, rooms=rooms, devices=states))
-        return answer
+    @made.get("/schools", summary="The schools one may see, with devices counted by presence")
+    def schools(view: Annotated[View, needs("viewer")]) -> list[SchoolOut]:
+        return _shown(view, view.schools())
+
+    @made.get("/schools/{school}", summary="One school")
+    def school(view: Annotated[View, needs("viewer")], school: Key) -> SchoolOut:
+        return _shown(view, [view.school(school)], school)[0]
+
+    @made.patch("/schools/{school}", summary="Rename a school; no measurement is rewritten")
+    def rename(view: Annotated[View, needs("area_it")], school: Key, asked: NameIn) -> SchoolOut:
+        with view.change("area_it", school) as change:
+            org.rename_school(change, school, asked.name)
+        return _shown(view, [view.school(school)], school)[0]
+
+    @made.put("/schools/{school}/rooms/{room}", summary="Add a room, or rename it")
+    def room(view: Annotated[View, needs("technician")], school: Key, room: Key, asked: NameIn) -> RoomOut:
+        with view.change("technician", school) as change:
+            org.put_room(change, room, school, asked.name)
+        return RoomOut(key=room, name=asked.name)
 
     return made
+
+
+def _shown(view: View, schools: list[School], only: str | None = None) -> list[SchoolOut]:
+    """Schools with all that is in them; ``only``: the one that is asked for."""
+    states, rooms = view.states(only), defaultdict(list)
+    for room in view.rooms(only):
+        rooms[room.school].append(RoomOut(key=room.key, name=room.name))
+    return [
+        SchoolOut(
+            key=school.key,
+            name=school.name,
+            code=school.code,
+            level=school.level,
+            rooms=rooms[school.key],
+            devices={state: states[school.key][state] for state in STATES},
+        )
+        for school in schools
+    ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel
 
 from schoolpulse_agent import probe
-from schoolpulse_api.centre import Centre
+from schoolpulse_api.access import needs
+from schoolpulse_api.refusals import documented
+from schoolpulse_api.view import View
 from schoolpulse_collector.series import ACROSS, AGGREGATES, BadQuery, Frame, Series, seconds
 from schoolpulse_collector.store import StoreDown
 
@@ -38,17 +40,15 @@ class SeriesOut(BaseModel):
     series: list[LineOut]
 
 
-def router(centre: Centre) -> APIRouter:
-    """Routes for one centre."""
+def router() -> APIRouter:
+    """The route."""
     made = APIRouter(prefix="/api/v1", tags=["series"])
     known = probe.metrics()
-    refusals: dict[int | str, dict[str, Any]] = {
-        400: {"description": "the question is wrong; the answer says how"},
-        503: {"description": "try again later"},
-    }
+    refusals = documented(_400="the question is wrong; the answer says how")
 
     @made.get("/series", summary="Values of a field over time", responses=refusals)
     def series(
+        view: Annotated[View, needs("viewer")],
         measurement: Annotated[str, Query(examples=["cpu"])],
         field: Annotated[str, Query(examples=["usage_active"])],
         start: Annotated[str, Query(description="unix seconds, or back from now: -15m, -1h, -7d")] = "-1h",
@@ -63,7 +63,7 @@ def router(centre: Centre) -> APIRouter:
         aggregate: Annotated[str, Query(description=f"over time: {', '.join(AGGREGATES)}")] = "mean",
         across: Annotated[str | None, Query(description=f"then over devices: {', '.join(ACROSS)}")] = None,
         limit: Annotated[int | None, Query(description="only the N highest values")] = None,
-        tz: Annotated[str, Query(description="whose midnight a 1d bucket begins at")] = centre.time_zone,
+        tz: Annotated[str, Query(description="whose midnight a 1d bucket begins at; empty: the centre's")] = "",
     ) -> SeriesOut:
         now = int(time.time())
         try:
@@ -78,9 +78,9 @@ def router(centre: Centre) -> APIRouter:
                 aggregate,
                 across,
                 limit,
-                tz,
+                tz or view.time_zone,
             )
-            frame = centre.store.query(asked)
+            frame = view.query(asked)
         except BadQuery as why:
             raise HTTPException(400, str(why)) from None
         except StoreDown as why:
@@ -115,7 +115,7 @@ def _instant(text: str, now: int) -> int:
         return now
     if text.startswith("-"):
         return now - seconds(text[1:])
-    if not text.isdecimal() or len(text) > 12:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 12:
         raise BadQuery(f"time {text!r}: write unix seconds, now, or back from now as -15m, -1h, -7d")
     return int(text)
 

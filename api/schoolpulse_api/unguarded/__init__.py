@@ -1,0 +1,1 @@
+"""What answers somebody unknown: as little as possible, a file a subject, each with a ``router`` for one centre."""
