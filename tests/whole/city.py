@@ -27,7 +27,7 @@ from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.registry.model import Room, School
 
 CATCH_UP = 240.0  # seconds the senders may need to come to rest
-CENTRE_IS_UP, SENDERS_ARE_UP = "sign-in?token=", "ready"
+CENTRE_IS_UP, SENDERS_ARE_UP = "one-time sign-in", "ready"
 ENOUGH = 150_000  # bytes of ledger, about 4,000 reports
 SETTLES = 18.0  # seconds after which the shipper has noticed a restart of the store, or let go of what it wrote
 

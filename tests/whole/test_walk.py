@@ -106,9 +106,11 @@ def test_a_sign_in_link_works_once_and_nothing_opens_without_one(demo: Demo) -> 
     with httpx.Client(base_url=demo.url) as first, httpx.Client(base_url=demo.url) as second:
         assert first.get(link).status_code == 303
         assert first.get("/", headers={"accept": "text/html"}).status_code == 200
-        assert second.get(link).status_code == 403
-        refused = second.get("/", headers={"accept": "text/html"})
-        assert refused.status_code == 401 and "schoolpulse link" in refused.text
+        spent = second.get(link)
+        assert spent.status_code == 403 and "schoolpulse link" in spent.text
+        sent_on = second.get("/", headers={"accept": "text/html"})
+        assert sent_on.status_code == 303 and sent_on.headers["location"].startswith("/sign-in")
+        assert second.get("/api/v1/devices").status_code == 401
 
 
 def test_the_token_for_scripts_is_readable_by_its_owner_alone(demo: Demo) -> None:
