@@ -4,7 +4,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo link test check wheels faults soak clean setup
+.PHONY: help demo link test check bench bench-registry bench-rights bench-tls wheels faults soak clean setup
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,7 +16,7 @@ link:  ## A new one-time sign-in link for the demo
 	@SP_HOME=$${SP_HOME:-.demo} .venv/bin/schoolpulse link
 
 test: setup tests/debian-packages  ## Set up and run all tests (root: installs the Debian packages they need)
-	$(RUN) pytest
+	$(RUN) pytest -n 2 --dist loadfile
 
 check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 	$(RUN) ruff check .
@@ -25,6 +25,19 @@ check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 	$(RUN) lint-imports
 	$(RUN) vermin --quiet --no-tips --violations --eval-annotations --target=3.9- agent/schoolpulse_agent
 	$(RUN) pytest tests/laws
+
+bench: setup tests/debian-packages  ## Measure all that docs/bench.md lists, into bench/; each alone: bench-registry, bench-rights, bench-tls
+	@$(MAKE) --no-print-directory --keep-going bench-registry bench-rights bench-tls; \
+		missed=$$?; $(RUN) python tests/bench/tables.py; exit $$missed
+
+bench-registry:
+	$(RUN) python tests/bench/registry.py
+
+bench-rights:
+	$(RUN) python tests/bench/rights.py
+
+bench-tls:
+	$(RUN) python tests/bench/tls_connections.py --broker mosquitto --count 5000
 
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
