@@ -60,7 +60,7 @@ def test_the_page_of_metrics_is_what_the_probes_say() -> None:
 
 def test_every_command_and_setting_of_the_agent_is_described() -> None:
     readme = (ROOT / "agent/README.md").read_text()
-    for command in ("run", "once", "check", "data"):
+    for command in ("enroll", "run", "once", "check", "data"):
         assert getattr(agent_main, command).__doc__
         assert re.search(rf"schoolpulse-agent.* {command}\b", readme)
 
