@@ -1,4 +1,4 @@
-"""How often somebody may try to come in. Counted in this process; a restart forgets."""
+"""How often somebody may try to come in, to enrol or to renew. Counted in this process; a restart forgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import time
 from typing import ClassVar
 
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -19,6 +19,8 @@ class Tries:
         "address": RateLimitItemPerMinute(20, 5, "address"),
         "login": RateLimitItemPerMinute(10, 15, "login"),
         "code": RateLimitItemPerMinute(5, 15, "code"),
+        "enrolment": RateLimitItemPerMinute(30, 1, "enrolment"),  # refused: a lab's PCs come from one address
+        "renewal": RateLimitItemPerDay(10, 1, "renewal"),  # each makes the list of revoked certificates longer
     }
 
     def __init__(self) -> None:
@@ -28,13 +30,19 @@ class Tries:
     def wait(self, kind: str, who: str) -> int:
         """Count a try. 0: go on; else so many seconds must pass before the next."""
         limit, key = self.LIMITS[kind], _key(who)
-        if self._limiter.hit(limit, key):
-            return 0
-        return max(1, math.ceil(self._limiter.get_window_stats(limit, key).reset_time - time.time()))
+        return 0 if self._limiter.hit(limit, key) else self._left(limit, key)
+
+    def full(self, kind: str, who: str) -> int:
+        """As `wait`, without counting one."""
+        limit, key = self.LIMITS[kind], _key(who)
+        return 0 if self._limiter.test(limit, key) else self._left(limit, key)
 
     def forget(self, kind: str, who: str) -> None:
         """It was right: those tries count no more."""
         self._limiter.clear(self.LIMITS[kind], _key(who))
+
+    def _left(self, limit: RateLimitItem, key: str) -> int:
+        return max(1, math.ceil(self._limiter.get_window_stats(limit, key).reset_time - time.time()))
 
 
 def _key(who: str) -> str:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from schoolpulse_api.access import Access
-from schoolpulse_api.limit import Limit
+from schoolpulse_api.browser import network
 from schoolpulse_api.view import Missing, View
 from schoolpulse_collector import certificate
 from schoolpulse_collector.registry import grants, people, tokens
@@ -157,22 +157,20 @@ def test_a_device_can_not_fill_the_list_of_revoked_certificates(office: Office) 
 
 
 def test_an_ipv6_network_is_one_address() -> None:
-    class Asked:
-        def __init__(self, host: str) -> None:
-            self.client = type("Client", (), {"host": host})
+    asked = [type("Asked", (), {"client": type("Client", (), {"host": f"2001:db8::{n:x}"})}) for n in range(3)]
+    assert len({network(each) for each in asked}) == 1  # type: ignore[arg-type]
 
-    from fastapi import HTTPException
 
-    from schoolpulse_collector.registry.enrolment import NotAdmitted
-
-    limit, refused = Limit("3/minute"), []
-    for number in range(5):
-        try:
-            with limit.unless_refused(Asked(f"2001:db8::{number:x}")):  # type: ignore[arg-type]
-                raise NotAdmitted
-        except (NotAdmitted, HTTPException) as why:
-            refused.append(type(why))
-    assert refused == [NotAdmitted] * 3 + [HTTPException] * 2
+def test_who_is_refused_too_often_is_told_to_wait_and_a_good_token_then_too(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    try:
+        with office.client() as client:
+            body = {"token": "spe_guessed", "hardware": {}}
+            answers = [client.post("/api/v1/enrol", json=body) for _ in range(31)]
+            assert [answer.status_code for answer in answers] == [403] * 30 + [429]
+            assert 0 < int(answers[-1].headers["Retry-After"]) <= 61
+    finally:
+        office.close()
 
 
 def test_a_database_that_is_away_is_503_before_any_route_too(tmp_path: Path) -> None:

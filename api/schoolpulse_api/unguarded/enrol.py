@@ -5,6 +5,8 @@ Whoever shows no token or secret that is good gets one same answer, whatever was
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -12,12 +14,13 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field, StringConstraints
 
 from schoolpulse_api import brokers
+from schoolpulse_api.browser import network
 from schoolpulse_api.centre import Centre
 from schoolpulse_api.fields import Key
-from schoolpulse_api.limit import Limit
 from schoolpulse_api.refusals import documented, not_json
+from schoolpulse_api.tries import Tries
 from schoolpulse_collector.registry import Change, enrolment
-from schoolpulse_collector.registry.enrolment import Enrolled
+from schoolpulse_collector.registry.enrolment import Enrolled, NotAdmitted
 from schoolpulse_collector.registry.model import Device
 
 Text = Annotated[str, StringConstraints(max_length=200)]
@@ -106,8 +109,7 @@ REFUSALS = documented(
 def router(centre: Centre) -> APIRouter:
     """Routes for one centre."""
     made = APIRouter(tags=["enrolment"])
-    wrong = Limit("30/minute")  # a lab's PCs come from one address, so only what is refused counts
-    renewals = Limit("10/day")  # of one device: each makes the list of revoked certificates longer
+    tries = Tries()
 
     def answer(change: Change, found: Enrolled, csr: str | None, request: Request) -> EnrolOut:
         host = request.url.hostname or ""
@@ -138,7 +140,7 @@ def router(centre: Centre) -> APIRouter:
 
     @made.post("/api/v1/enrol", status_code=201, summary="A token becomes a device's identity", responses=REFUSALS)
     def enrol(asked: EnrolIn, request: Request) -> EnrolOut:
-        with wrong.unless_refused(request), centre.registry.change("device:new") as change:
+        with _counted(tries, request), centre.registry.change("device:new") as change:
             found = enrolment.enrol(
                 change,
                 asked.token,
@@ -154,7 +156,7 @@ def router(centre: Centre) -> APIRouter:
 
     @made.post("/api/v1/rekey", summary="A copied machine gets an identity of its own", responses=REFUSALS)
     def rekey(asked: RekeyIn, request: Request) -> EnrolOut:
-        with wrong.unless_refused(request), centre.registry.change("device:copy") as change:
+        with _counted(tries, request), centre.registry.change("device:copy") as change:
             found = enrolment.rekey(change, asked.device, asked.secret, asked.hardware.plain())
             told = answer(change, found, asked.csr, request)
         centre.followed()
@@ -164,9 +166,25 @@ def router(centre: Centre) -> APIRouter:
     def renew(asked: RenewIn, request: Request) -> CertificateOut:
         if centre.authority is None:
             raise HTTPException(400, "this centre gives no certificates")
-        with wrong.unless_refused(request), centre.registry.change("device:self") as change:
+        with _counted(tries, request), centre.registry.change("device:self") as change:
             row = enrolment.holder(change.session, asked.device, asked.secret)
-            renewals.count(row.id)
+            _stop(tries.wait("renewal", row.id))
             return CertificateOut(certificate=enrolment.certify(change, row, centre.authority, asked.csr))
 
     return made
+
+
+@contextmanager
+def _counted(tries: Tries, request: Request) -> Iterator[None]:
+    """Run the block; count it if it is refused. Raises 429 when too much was refused before."""
+    _stop(tries.full("enrolment", network(request)))
+    try:
+        yield
+    except NotAdmitted:
+        tries.wait("enrolment", network(request))
+        raise
+
+
+def _stop(seconds: int) -> None:
+    if seconds:
+        raise HTTPException(429, f"too many tries: wait {seconds} s", {"Retry-After": str(seconds)})
