@@ -7,8 +7,9 @@ import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 
 from schoolpulse_api import __version__, console, oidc, refusals, routes, signin, unguarded
@@ -16,6 +17,7 @@ from schoolpulse_api.access import Access, Guard, Needs
 from schoolpulse_api.centre import Centre
 from schoolpulse_api.refusals import documented
 
+SHOWN = HTTPBearer(auto_error=False, description="a token of `schoolpulse token`")  # for /docs; the guard has checked
 GUARDED = documented(400, 401, 403, 404, 413, 422, 503)
 
 
@@ -37,7 +39,7 @@ def create_app(centre: Centre, *, demo: bool = False) -> FastAPI:
     for module in _modules(routes):
         router = module.router()
         _require_roles(router)
-        app.include_router(router, responses=GUARDED)
+        app.include_router(router, responses=GUARDED, dependencies=[Depends(SHOWN)])
     for module in _modules(unguarded):
         app.include_router(module.router(centre))
     app.include_router(signin.router(centre.registry, centre.settings, easy=demo))

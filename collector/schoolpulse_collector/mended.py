@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -83,7 +84,11 @@ class ClosingWriter(StreamWriterAdapter):  # type: ignore[misc]
         if not self.is_closed:
             self.is_closed = True
             self._writer.close()
-            asyncio.get_running_loop().call_later(GOODBYE, self._writer.transport.abort)
+            asyncio.get_running_loop().call_later(GOODBYE, self._abort)
+
+    def _abort(self) -> None:
+        with suppress(AttributeError):  # Python before 3.11.3, of a TLS connection that has closed since
+            self._writer.transport.abort()
 
 
 class Mended(Amqtt):  # type: ignore[misc]

@@ -91,7 +91,7 @@ class Office:
         return str(self.devices()[device]["presence"]["state"])
 
     def wait_online(self, *devices: str) -> None:
-        wait_until(lambda: all(self.state(each) == "online" for each in devices), 20, f"{devices} are online")
+        wait_until(lambda: all(self.state(each) == "online" for each in devices), 45, f"{devices} are online")
 
     def stored(self, device: str) -> int:
         """The newest number of this device's reports in the store."""

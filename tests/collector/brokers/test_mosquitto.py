@@ -220,7 +220,8 @@ def test_a_device_that_was_added_comes_in(centre: Centre, layer: str) -> None:
     assert wait_until(lambda: centre.comes_in("d4", layer), 2, "it comes in")
 
 
-def test_devices_added_one_after_the_other_share_a_reload(centre: Centre) -> None:
+def test_devices_added_one_after_the_other_share_a_reload(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosquitto, "PAUSE", 60.0)
     for device in ("d4", "d5"):
         centre.enrol(device)
         centre.broker.changed([new for _, new in centre.roster.changes()], [])
