@@ -170,8 +170,9 @@ def _authority(settings: Settings) -> tuple[Authority | None, ssl.SSLContext | N
 
 
 def _tend(settings: Settings, authority: Authority | None, secure: ssl.SSLContext | None) -> None:
-    """Renew the centre's own certificates in time."""
-    if authority and secure and authority.renew():
+    """Renew the centre's own certificates in time; show those there are, whoever renewed them."""
+    if authority and secure:
+        authority.renew()
         secure.load_cert_chain(settings.tls_folder / "server.pem", settings.tls_folder / "server.key")
 
 
