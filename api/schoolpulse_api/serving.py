@@ -27,16 +27,16 @@ def require_centre(settings: Settings) -> None:
 def sign_in_link(
     settings: Settings, registry: Registry, login: str = ADMINISTRATOR, *, new_password: bool = False
 ) -> str:
-    """A link that signs its first user in as this person; the first administrator is made if there is none.
+    """A link that signs its first user in as this person; where there is nobody yet, the first administrator is made.
 
     ``new_password``: the one they have ends. Raises Refused.
     """
     with registry.change(SYSTEM) as change:
         person = people.by_login(change.session, login)
         if person is None:
-            if login != ADMINISTRATOR:
+            if login != ADMINISTRATOR or people.everybody(change.session):
                 raise Refused(f"there is no person {login!r}: see schoolpulse person list")
-            person = people.add(change, ADMINISTRATOR, "Quản trị viên · Administrator")
+            person = people.add(change, login, "Quản trị viên · Administrator")
             grants.grant(change, person=person.id, role="administrator")
         if new_password:
             people.set_password(change, person, "")

@@ -119,3 +119,13 @@ def test_the_printed_sample_of_settings_is_a_settings_file(home: Path, capsys: p
     sample = tomllib.loads("\n".join(line[2:] for line in lines if re.match(r"# \w+ = ", line)))
     assert set(sample) == set(Settings.model_fields)
     Settings(**sample)
+
+
+def test_a_link_makes_no_second_administrator_where_there_is_somebody(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert made(home, "--administrator", "lan") == 0
+    assert run(home, "link") == 1
+    assert "'admin'" in capsys.readouterr().err
+    assert run(home, "link", "lan") == 0
+    assert re.search(r"sign-in\?token=[\w-]{43}\s", capsys.readouterr().out)
