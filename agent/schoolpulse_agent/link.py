@@ -31,10 +31,7 @@ AGAIN_MAX = 1800.0  # seconds: an unreceipted message goes again after 2 interva
 CONNECT_WAIT_MAX = 300.0
 KEEPALIVE = 60
 CONNACK = 10.0  # seconds a broker has to answer
-REJECTED = (
-    134,
-    135,
-)  # its answers "bad user name or password" and "not authorized", in MQTT 5's numbers as paho says it
+REJECTED = (134, 135)  # "bad user name or password" and "not authorized", in MQTT 5's numbers as paho has them
 UNREADABLE = 60.0  # seconds until a backlog that can't be read is tried again
 SIZE = wire.MAX_BYTES - 1024  # of the records in one message, before zipping
 

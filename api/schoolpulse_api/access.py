@@ -49,7 +49,6 @@ UNFINISHED = {  # what is left to somebody whose sign-in lacks something
 CROSS_SITE = 403
 FRESH = 1.0  # seconds a caller's rights are taken as known: a right withdrawn ends within that
 REMEMBERED = 10_000  # callers
-NOBODY = Rights()
 HEADERS = {  # inline scripts and styles are NiceGUI's way
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; "

@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from schoolpulse_collector.amqttmended import AtTheDoor, Mended
 from schoolpulse_collector.broker import BrokerDown
 from schoolpulse_collector.door import Door
-from schoolpulse_collector.mended import AtTheDoor, Mended
 from schoolpulse_collector.roster import Sender
 
 __all__ = ["Broker", "Door", "Tls"]

@@ -36,12 +36,6 @@ class Rights:
             return None
         return frozenset(school for school, highest in self.schools.items() if highest >= rank)
 
-    def covers(self, other: Rights) -> bool:
-        """Whether nothing in ``other`` goes beyond these: who grants can't give more than they have."""
-        return self.everywhere >= other.everywhere and all(
-            max(self.everywhere, self.schools.get(school, NONE)) >= rank for school, rank in other.schools.items()
-        )
-
 
 def of(session: Session, grants: Iterable[Grant], day: str) -> Rights:
     """What these grants come to on a day (ISO)."""
