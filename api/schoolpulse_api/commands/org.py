@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from schoolpulse_api.settings import Settings
-from schoolpulse_collector.registry import SYSTEM, Refused, Registry, orgfile, orgsample, orgsheet
+from schoolpulse_collector.registry import SYSTEM, Refused, Registry, org, orgfile, orgsample, orgsheet
 from schoolpulse_collector.registry.orgcolumns import SHEETS, Sheet
 from schoolpulse_collector.registry.orgfile import Plan
 
 LANGUAGES = ("vi", "en")
+MERGES = {"merge-school": org.merge_school, "merge-unit": org.merge_unit}
 YES = ("c", "co", "có", "y", "yes")
 
 
@@ -29,6 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     made = actions.add_parser("export", help="write everything to a workbook, or to a folder as CSV")
     made.add_argument("to", type=Path, metavar="FILE.xlsx|FOLDER")
     made.add_argument("--lang", choices=LANGUAGES, default="vi", help="language of the headers")
+    for what in ("school", "unit"):
+        text = f"let a {what} be taken over by another; no measurement is rewritten"
+        made = actions.add_parser(f"merge-{what}", help=text)
+        made.add_argument("key", help=f"key of the {what} that ends")
+        made.add_argument("into", metavar="INTO", help="key of the one that takes it over")
     made = actions.add_parser("sample", help="write sample data: the 16 clusters, and schools that do not exist")
     made.add_argument("to", type=Path, metavar="FILE.xlsx|FOLDER")
     made.add_argument("--lang", choices=LANGUAGES, default="vi", help="language of the headers")
@@ -42,6 +48,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         if args.action == "import":
             return _import(args, registry)
+        if args.action in MERGES:
+            with registry.change(SYSTEM) as change:
+                MERGES[args.action](change, args.key, args.into)
+            print(f"{args.key} → {args.into} ✓")
+            return 0
         with registry.read() as session:
             found = orgfile.export(session)
         return _write(found, args.to, args.lang)

@@ -12,7 +12,7 @@ import pytest
 from schoolpulse_api import __main__ as program
 from schoolpulse_api.settings import Settings
 from schoolpulse_collector.registry import Registry
-from schoolpulse_collector.registry.model import Audit
+from schoolpulse_collector.registry.model import Audit, School
 
 
 @pytest.fixture
@@ -129,3 +129,13 @@ def test_a_link_makes_no_second_administrator_where_there_is_somebody(
     assert "'admin'" in capsys.readouterr().err
     assert run(home, "link", "lan") == 0
     assert re.search(r"sign-in\?token=[\w-]{43}\s", capsys.readouterr().out)
+
+
+def test_a_school_is_merged_into_another(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made(home, "--school", "Lạc Hồng")
+    registry = Registry(Settings(home=home).registry_url)
+    registry.put(School(key="cu", name="Trường cũ"))
+    assert run(home, "org", "merge-school", "cu", "lac-hong") == 0
+    assert {school.key: school.merged_into for school in registry.schools()} == {"cu": "lac-hong", "lac-hong": None}
+    assert run(home, "org", "merge-unit", "none", "org") == 1
+    registry.close()
