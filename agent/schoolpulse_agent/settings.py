@@ -81,6 +81,22 @@ class Reports:
 
 
 @dataclass
+class Limits:
+    """What the agent itself may cost; it reports less often rather than cost more."""
+
+    cpu_percent: float = 1.0  # of one processor, averaged over ten reports
+    memory_mb: float = 64.0  # resident; past that it starts anew
+
+
+@dataclass
+class Update:
+    """Newer versions of the agent, as the centre offers them. Off: it stays what it is until somebody installs."""
+
+    enabled: bool = False
+    public_key: str = ""  # Ed25519, base64: whose signature an offered version must carry
+
+
+@dataclass
 class Settings:
     """All settings; ``probes`` holds every probe that is on, ready to read."""
 
@@ -88,8 +104,11 @@ class Settings:
     broker: Broker = field(default_factory=Broker)
     centre: Centre = field(default_factory=Centre)
     reports: Reports = field(default_factory=Reports)
+    limits: Limits = field(default_factory=Limits)
+    update: Update = field(default_factory=Update)
     probes: dict[str, Any] = field(default_factory=dict)
     path: Path | None = field(default=None, compare=False)  # the file they were read from
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # what stands in it
 
     def secret(self) -> str:
         """The device's secret, from its file if one is named. Raises SettingsError."""
@@ -115,6 +134,16 @@ class Settings:
         return name
 
 
+SECTIONS: dict[str, type[Any]] = {
+    "device": Device,
+    "broker": Broker,
+    "centre": Centre,
+    "reports": Reports,
+    "limits": Limits,
+    "update": Update,
+}
+
+
 def load(path: Path | None) -> Settings:
     """Read a settings file; None means all defaults. Raises SettingsError."""
     if path is None:
@@ -131,10 +160,9 @@ def load(path: Path | None) -> Settings:
 
 def parse(document: dict[str, Any], where: str) -> Settings:
     """Turn a TOML document into settings. Raises SettingsError naming the nearest known key for an unknown one."""
-    sections: dict[str, type[Any]] = {"device": Device, "broker": Broker, "centre": Centre, "reports": Reports}
-    _known(document, [*sections, "probe"], where)
-    built = {name: _build(cls, document.get(name, {}), f"{where}: {name}") for name, cls in sections.items()}
-    settings = Settings(built["device"], built["broker"], built["centre"], built["reports"])
+    _known(document, [*SECTIONS, "probe"], where)
+    built = {name: _build(cls, document.get(name, {}), f"{where}: {name}") for name, cls in SECTIONS.items()}
+    settings = Settings(**built, document=document)
     given = document.get("probe", {})
     if not isinstance(given, dict):
         raise SettingsError(f"{where}: [probe] must be a table")
@@ -142,12 +170,14 @@ def parse(document: dict[str, Any], where: str) -> Settings:
     for name in probe.names():
         own = given.get(name, {})
         own = dict(own) if isinstance(own, dict) else own
-        enabled = own.pop("enabled", True) if isinstance(own, dict) else True
+        cls = probe.probe_class(name)
+        default = getattr(cls, "on", True)
+        enabled = own.pop("enabled", default) if isinstance(own, dict) else default
         if not isinstance(enabled, bool):
             raise SettingsError(f"{where}: probe.{name}.enabled: {enabled!r} is not true or false")
         if not enabled:
             continue
-        settings.probes[name] = _build(probe.probe_class(name), own, f"{where}: probe.{name}")
+        settings.probes[name] = _build(cls, own, f"{where}: probe.{name}")
     _check(settings, where)
     return settings
 
@@ -171,6 +201,8 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(f"{where}: centre.url {settings.centre.url!r}: give it as https://host:8443")
     if not 1 <= reports.interval <= 3600:
         raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
+    if not 0.1 <= settings.limits.cpu_percent <= 100 or not 24 <= settings.limits.memory_mb <= 4096:
+        raise SettingsError(f"{where}: limits.cpu_percent must be 0.1 to 100, memory_mb 24 to 4096")
     finite = all(isfinite(number) for number in (reports.keep_mb, reports.replay_rate, reports.replay_spread))
     if not finite or reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
         raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")

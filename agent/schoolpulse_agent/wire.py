@@ -19,6 +19,7 @@ VERSION = 1
 MAX_REPORTS = 60  # in one message
 MAX_BYTES = 256 * 1024  # of one message, after unzipping
 MAX_VALUES = 2000  # in one report
+MAX_TEXT = 200  # letters
 MAX_REPLAY = 1000.0  # messages a second
 TOP = 2**53  # the largest whole number that JSON readers agree on
 # Names a store needs for itself: no probe may use them for a tag or a field.
@@ -70,6 +71,8 @@ class Receipt(NamedTuple):
     now: int  # the collector's clock, UTC milliseconds
     epochs: Epochs
     replay: float | None = None  # how many messages of backlog a second it takes from each sender; 0: none for now
+    inventory: str = ""  # hash of the sender's inventory that is durable; empty: nothing is said of it
+    duties: tuple[str, ...] = ()  # probes that one machine of a room reads for all, and it is this one
 
 
 class Presence(NamedTuple):
@@ -81,15 +84,19 @@ class Presence(NamedTuple):
     clock: int = 0  # the sender's clock, UTC milliseconds
     interval: float = 60.0  # seconds between reports: 2.5 of them without a word is silence
     hardware: str = ""  # fingerprint of the machine it runs on, 16 lower hex digits; empty: unknown
+    agent: str = ""  # its version
+    inventory: str = ""  # hash of its inventory, see `parts.py`
+    config: str = ""  # version of the configuration that it follows; empty: none but its own file
+    refused: str = ""  # version of the newest configuration that it does not follow, a space, and why; empty: none
 
 
 def up_topic(school: str, device: str, kind: str) -> str:
-    """Topic of a sender's ``report`` or ``presence``."""
+    """Topic of a sender's ``report``, ``presence`` or ``inventory``."""
     return f"sp/v{VERSION}/up/{school}/{device}/{kind}"
 
 
 def down_topic(device: str, kind: str) -> str:
-    """Topic of what the collector tells a sender: ``receipt``."""
+    """Topic of what the collector tells a sender: ``receipt`` or ``config``."""
     return f"sp/v{VERSION}/down/{device}/{kind}"
 
 
@@ -120,7 +127,7 @@ def split_group(key: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         if not _TAG(name) or name in RESERVED or not 0 < len(value) <= 128 or not value.isprintable():
             raise BadReport("name", f"tag {pair[:80]!r}")
         tags.append((name, value))
-    if not _NAME(measurement) or len(tags) > 8 or len(dict(tags)) < len(tags):
+    if not is_name(measurement) or len(tags) > 8 or len(dict(tags)) < len(tags):
         raise BadReport("name", f"group {key[:80]!r}")
     return measurement, tuple(tags)
 
@@ -143,7 +150,7 @@ def decode(body: bytes, loads: Callable[[bytes], Any] = json.loads) -> Batch:
 
     Raises BadReport and nothing else, with reason ``too_large``, ``zlib``, ``json``, ``version`` or ``shape``.
     """
-    message = _load(body, loads)
+    message = load(body, loads)
     if not isinstance(message, dict):
         raise BadReport("shape", "not an object")
     if message.get("v") != VERSION or message["v"] is True:
@@ -166,21 +173,29 @@ def decode(body: bytes, loads: Callable[[bytes], Any] = json.loads) -> Batch:
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """A receipt's payload."""
-    said = {"now": receipt.now, "epochs": {str(epoch): list(seqs) for epoch, seqs in receipt.epochs.items()}}
-    return _dump(said if receipt.replay is None else {**said, "replay": receipt.replay})
+    said: dict[str, Any] = {
+        "now": receipt.now,
+        "epochs": {str(epoch): [*seqs] for epoch, seqs in receipt.epochs.items()},
+    }
+    said.update(
+        {name: value for name, value in receipt._asdict().items() if name in _MAY_LACK and value not in (None, "", ())}
+    )
+    return dump(said)
 
 
 def decode_receipt(body: bytes) -> Receipt:
     """Read a receipt; raise BadReport."""
-    message = _load(body, json.loads)
+    message = load(body)
     try:
         epochs = {
             int(epoch): Ranges((int(a), int(b)) for a, b in ranges) for epoch, ranges in message["epochs"].items()
         }
-        replay = message.get("replay")
+        replay, inventory, duties = message.get("replay"), message.get("inventory", ""), message.get("duties", [])
         if replay is not None and not (type(replay) in _NUMBERS and 0 <= replay <= MAX_REPLAY):
             raise ValueError(f"replay {replay!r}")
-        return Receipt(int(message["now"]), epochs, replay)
+        if not is_hash(inventory) or type(duties) is not list or not all(map(is_name, duties)):
+            raise ValueError("inventory or duties")
+        return Receipt(int(message["now"]), epochs, replay, inventory, tuple(duties))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as why:
         raise BadReport("shape", str(why)) from None
 
@@ -188,46 +203,50 @@ def decode_receipt(body: bytes) -> Receipt:
 def encode_presence(presence: Presence) -> bytes:
     """A presence message's payload; ``offline`` and ``bye`` say only which session they end."""
     if presence.state != "online":
-        return _dump({"state": presence.state, "session": presence.session})
-    return _dump(presence._asdict())
+        return dump({"state": presence.state, "session": presence.session})
+    return dump(presence._asdict())
 
 
 def decode_presence(body: bytes) -> Presence:
     """Read a presence message; raise BadReport."""
-    message = _load(body, json.loads)
+    message = load(body)
     try:
         said = Presence(**{name: message[name] for name in Presence._fields if name in message})
     except (TypeError, KeyError) as why:
         raise BadReport("shape", str(why)) from None
-    numbers = (said.clock, said.interval)
+    numbers, texts = (said.clock, said.interval), (said.agent, said.inventory, said.config, said.refused)
     if (
         said.state not in ("online", "bye", "offline")
         or not isinstance(said.session, str)
         or not 0 < len(said.session) <= 64
         or not _whole(said.epoch, 0, 2**32 - 1)
         or not isinstance(said.hardware, str)
-        or not _HARDWARE(said.hardware)
+        or not is_hash(said.hardware)
+        or not all(isinstance(text, str) and len(text) <= MAX_TEXT and text.isprintable() for text in texts)
         or not all(type(n) in (int, float) and 0 <= n <= TOP for n in numbers)
     ):
         raise BadReport("shape", "presence")
     return said
 
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
+is_name = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII).fullmatch
 _TAG = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII).fullmatch
-_HARDWARE = re.compile(r"([0-9a-f]{16})?", re.ASCII).fullmatch
+is_hash = re.compile(r"([0-9a-f]{16})?", re.ASCII).fullmatch
 _ESCAPE = re.compile(r"[\\,=]")
 _UNESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _PARTS = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL).findall
 _NUMBERS = {int, float}
+_MAY_LACK = ("replay", "inventory", "duties")  # of a receipt
 _known_fields: set[str] = set()  # names already checked; bounded, so that a hostile sender can't fill the memory
 
 
-def _dump(message: dict[str, Any]) -> bytes:
+def dump(message: dict[str, Any]) -> bytes:
+    """A message as JSON."""
     return json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _load(body: bytes, loads: Callable[[bytes], Any]) -> Any:
+def load(body: bytes, loads: Callable[[bytes], Any] = json.loads) -> Any:
+    """What JSON, zlib-compressed or not, says; raise BadReport for what is none or too large."""
     if body[:1] == b"\x78" and int.from_bytes(body[:2], "big") % 31 == 0:  # a zlib header; JSON starts with {
         try:
             unzip = zlib.decompressobj()
@@ -279,7 +298,7 @@ def _check_group(key: str, fields: Any) -> None:
         raise BadReport("value", f"{key[:80]!r}") from None
     if not _known_fields.issuperset(fields):
         for name in fields:
-            if not _NAME(name) or name in RESERVED:
+            if not is_name(name) or name in RESERVED:
                 raise BadReport("name", f"field {name[:80]!r}")
         if len(_known_fields) < 10_000:
             _known_fields.update(fields)

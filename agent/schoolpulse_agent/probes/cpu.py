@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tag, Why
 
 METRICS = {
-    ("cpu", "usage_active"): Metric("%", "CPU busy", "CPU đang bận"),
-    ("cpu", "usage_user"): Metric("%", "CPU in programs", "CPU chạy chương trình"),
-    ("cpu", "usage_system"): Metric("%", "CPU in the system", "CPU chạy hệ thống"),
-    ("cpu", "usage_idle"): Metric("%", "CPU idle", "CPU rảnh"),
-    ("cpu", "usage_nice"): Metric("%", "CPU in low-priority programs", "CPU chạy chương trình ưu tiên thấp"),
-    ("cpu", "usage_iowait"): Metric("%", "CPU waiting for disks", "CPU chờ ổ đĩa"),
-    ("cpu", "usage_irq"): Metric("%", "CPU in interrupts", "CPU xử lý ngắt"),
-    ("cpu", "usage_softirq"): Metric("%", "CPU in soft interrupts", "CPU xử lý ngắt mềm"),
-    ("cpu", "usage_steal"): Metric("%", "CPU taken by other virtual machines", "CPU bị máy ảo khác chiếm"),
+    ("cpu", "usage_active"): Metric("%", "CPU busy", "CPU đang bận", "12.5"),
+    ("cpu", "usage_user"): Metric("%", "CPU in programs", "CPU chạy chương trình", "8.7"),
+    ("cpu", "usage_system"): Metric("%", "CPU in the system", "CPU chạy hệ thống", "3.1"),
+    ("cpu", "usage_idle"): Metric("%", "CPU idle", "CPU rảnh", "87.5"),
+    ("cpu", "usage_nice"): Metric("%", "CPU in low-priority programs", "CPU chạy chương trình ưu tiên thấp", "0.1"),
+    ("cpu", "usage_iowait"): Metric("%", "CPU waiting for disks", "CPU chờ ổ đĩa", "0.4"),
+    ("cpu", "usage_irq"): Metric("%", "CPU in interrupts", "CPU xử lý ngắt", "0.0"),
+    ("cpu", "usage_softirq"): Metric("%", "CPU in soft interrupts", "CPU xử lý ngắt mềm", "0.2"),
+    ("cpu", "usage_steal"): Metric("%", "CPU taken by other virtual machines", "CPU bị máy ảo khác chiếm", "0.0"),
 }
+TAGS = {
+    ("cpu", "cpu"): Tag("Which processor; cpu-total is all of them", "Bộ xử lý nào; cpu-total là tất cả", "cpu-total")
+}
+WHY = Why("Shows machines that are too slow or too busy for lessons.", "Cho biết máy quá chậm hoặc quá tải khi học.")
 # What psutil calls interrupts on Windows is Telegraf's irq. Guest time is left out: Linux counts it in user already.
 _NAMES = {"interrupt": "irq"}
 _SENT = tuple(name[len("usage_") :] for _, name in METRICS if name != "usage_active")

@@ -8,18 +8,23 @@ from dataclasses import dataclass
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tag, Why
 
 METRICS = {
-    ("disk", "total"): Metric("B", "Disk size", "Dung lượng ổ đĩa"),
-    ("disk", "free"): Metric("B", "Disk free", "Dung lượng ổ đĩa còn trống"),
-    ("disk", "used"): Metric("B", "Disk used", "Dung lượng ổ đĩa đã dùng"),
-    ("disk", "used_percent"): Metric("%", "Disk used", "Ổ đĩa đã dùng"),
-    ("disk", "inodes_total"): Metric("1", "Files the disk can hold", "Số tệp ổ đĩa chứa được"),
-    ("disk", "inodes_free"): Metric("1", "Files the disk can still hold", "Số tệp ổ đĩa còn chứa được"),
-    ("disk", "inodes_used"): Metric("1", "Files on the disk", "Số tệp trên ổ đĩa"),
-    ("disk", "inodes_used_percent"): Metric("%", "File table used", "Bảng tệp đã dùng"),
+    ("disk", "total"): Metric("B", "Disk size", "Dung lượng ổ đĩa", "256060514304"),
+    ("disk", "free"): Metric("B", "Disk free", "Dung lượng ổ đĩa còn trống", "171560544993"),
+    ("disk", "used"): Metric("B", "Disk used", "Dung lượng ổ đĩa đã dùng", "84499969311"),
+    ("disk", "used_percent"): Metric("%", "Disk used", "Ổ đĩa đã dùng", "33.0"),
+    ("disk", "inodes_total"): Metric("1", "Files the disk can hold", "Số tệp ổ đĩa chứa được", "15630336"),
+    ("disk", "inodes_free"): Metric("1", "Files the disk can still hold", "Số tệp ổ đĩa còn chứa được", "15200112"),
+    ("disk", "inodes_used"): Metric("1", "Files on the disk", "Số tệp trên ổ đĩa", "430224"),
+    ("disk", "inodes_used_percent"): Metric("%", "File table used", "Bảng tệp đã dùng", "2.75"),
 }
+TAGS = {
+    ("disk", "path"): Tag("Where the disk is mounted", "Nơi gắn ổ đĩa", "/"),
+    ("disk", "fstype"): Tag("Kind of file system", "Loại hệ thống tệp", "ext4"),
+}
+WHY = Why("Warns before a disk is full.", "Cảnh báo trước khi ổ đĩa đầy.")
 # Local types only: asking a network or FUSE mount whose server is gone blocks for ever.
 LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "ntfs3", "f2fs", "zfs", "apfs", "hfs")
 # Places where systems mount what people plug in, under a person's name: nobody's name may leave the machine.

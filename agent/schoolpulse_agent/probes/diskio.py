@@ -7,17 +7,29 @@ from dataclasses import dataclass
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tag, Why
 
 METRICS = {
-    ("diskio", "reads"): Metric("1 total", "Disk reads since boot", "Số lần đọc đĩa từ khi bật máy"),
-    ("diskio", "writes"): Metric("1 total", "Disk writes since boot", "Số lần ghi đĩa từ khi bật máy"),
-    ("diskio", "read_bytes"): Metric("B total", "Read from disk since boot", "Đã đọc từ đĩa từ khi bật máy"),
-    ("diskio", "write_bytes"): Metric("B total", "Written to disk since boot", "Đã ghi ra đĩa từ khi bật máy"),
-    ("diskio", "read_time"): Metric("ms total", "Time spent reading since boot", "Thời gian đọc đĩa từ khi bật máy"),
-    ("diskio", "write_time"): Metric("ms total", "Time spent writing since boot", "Thời gian ghi đĩa từ khi bật máy"),
-    ("diskio", "io_time"): Metric("ms total", "Time the disk was busy since boot", "Thời gian đĩa bận từ khi bật máy"),
+    ("diskio", "reads"): Metric("1 total", "Disk reads since boot", "Số lần đọc đĩa từ khi bật máy", "184312"),
+    ("diskio", "writes"): Metric("1 total", "Disk writes since boot", "Số lần ghi đĩa từ khi bật máy", "96120"),
+    ("diskio", "read_bytes"): Metric(
+        "B total", "Read from disk since boot", "Đã đọc từ đĩa từ khi bật máy", "7549747200"
+    ),
+    ("diskio", "write_bytes"): Metric(
+        "B total", "Written to disk since boot", "Đã ghi ra đĩa từ khi bật máy", "3932160000"
+    ),
+    ("diskio", "read_time"): Metric(
+        "ms total", "Time spent reading since boot", "Thời gian đọc đĩa từ khi bật máy", "61204"
+    ),
+    ("diskio", "write_time"): Metric(
+        "ms total", "Time spent writing since boot", "Thời gian ghi đĩa từ khi bật máy", "48211"
+    ),
+    ("diskio", "io_time"): Metric(
+        "ms total", "Time the disk was busy since boot", "Thời gian đĩa bận từ khi bật máy", "70312"
+    ),
 }
+TAGS = {("diskio", "name"): Tag("Name of the disk", "Tên ổ đĩa", "sda")}
+WHY = Why("Shows disks that slow a machine down.", "Cho biết ổ đĩa làm chậm máy.")
 _FIELDS = {
     "read_count": "reads",
     "write_count": "writes",

@@ -7,20 +7,30 @@ from dataclasses import dataclass
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tag, Why
 
 METRICS = {
-    ("net", "bytes_sent"): Metric("B total", "Sent since boot", "Đã gửi từ khi bật máy"),
-    ("net", "bytes_recv"): Metric("B total", "Received since boot", "Đã nhận từ khi bật máy"),
-    ("net", "packets_sent"): Metric("1 total", "Packets sent since boot", "Số gói đã gửi từ khi bật máy"),
-    ("net", "packets_recv"): Metric("1 total", "Packets received since boot", "Số gói đã nhận từ khi bật máy"),
-    ("net", "err_in"): Metric("1 total", "Receive errors since boot", "Số lỗi nhận từ khi bật máy"),
-    ("net", "err_out"): Metric("1 total", "Send errors since boot", "Số lỗi gửi từ khi bật máy"),
-    ("net", "drop_in"): Metric("1 total", "Incoming packets dropped since boot", "Số gói nhận bị bỏ từ khi bật máy"),
-    ("net", "drop_out"): Metric("1 total", "Outgoing packets dropped since boot", "Số gói gửi bị bỏ từ khi bật máy"),
-    ("net", "up"): Metric("1", "Link is up (1) or down (0)", "Mạng đang nối (1) hay ngắt (0)"),
-    ("net", "speed"): Metric("Mbit/s", "Link speed", "Tốc độ kết nối mạng"),
+    ("net", "bytes_sent"): Metric("B total", "Sent since boot", "Đã gửi từ khi bật máy", "73400320"),
+    ("net", "bytes_recv"): Metric("B total", "Received since boot", "Đã nhận từ khi bật máy", "943718400"),
+    ("net", "packets_sent"): Metric("1 total", "Packets sent since boot", "Số gói đã gửi từ khi bật máy", "512000"),
+    ("net", "packets_recv"): Metric(
+        "1 total", "Packets received since boot", "Số gói đã nhận từ khi bật máy", "801230"
+    ),
+    ("net", "err_in"): Metric("1 total", "Receive errors since boot", "Số lỗi nhận từ khi bật máy", "0"),
+    ("net", "err_out"): Metric("1 total", "Send errors since boot", "Số lỗi gửi từ khi bật máy", "0"),
+    ("net", "drop_in"): Metric(
+        "1 total", "Incoming packets dropped since boot", "Số gói nhận bị bỏ từ khi bật máy", "12"
+    ),
+    ("net", "drop_out"): Metric(
+        "1 total", "Outgoing packets dropped since boot", "Số gói gửi bị bỏ từ khi bật máy", "0"
+    ),
+    ("net", "up"): Metric("1", "Link is up (1) or down (0)", "Mạng đang nối (1) hay ngắt (0)", "1"),
+    ("net", "speed"): Metric("Mbit/s", "Link speed", "Tốc độ kết nối mạng", "1000"),
 }
+TAGS = {("net", "interface"): Tag("Name of the network card", "Tên cổng mạng", "eth0")}
+WHY = Why(
+    "Shows broken cables, slow links and overloaded networks.", "Cho biết cáp hỏng, đường mạng chậm hoặc quá tải."
+)
 _FIELDS = {
     "bytes_sent": "bytes_sent",
     "bytes_recv": "bytes_recv",

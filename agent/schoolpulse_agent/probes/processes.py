@@ -8,13 +8,18 @@ from pathlib import Path
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
-    ("processes", "total"): Metric("1", "Processes", "Số tiến trình"),
-    ("processes", "running"): Metric("1", "Processes running now", "Số tiến trình đang chạy"),
-    ("processes", "blocked"): Metric("1", "Processes waiting for a disk", "Số tiến trình chờ ổ đĩa"),
+    ("processes", "total"): Metric("1", "Processes", "Số tiến trình", "212"),
+    ("processes", "running"): Metric("1", "Processes running now", "Số tiến trình đang chạy", "2"),
+    ("processes", "blocked"): Metric("1", "Processes waiting for a disk", "Số tiến trình chờ ổ đĩa", "0"),
 }
+TAGS: Tags = {}
+WHY = Why(
+    "Shows machines where programs pile up or wait for the disk.",
+    "Cho biết máy có chương trình bị dồn hoặc phải chờ ổ đĩa.",
+)
 _STAT = Path("/proc/stat")  # two lines of it cost 0.03 ms; asking each process for its state costs 7 ms
 
 

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
-    ("swap", "total"): Metric("B", "Swap space", "Dung lượng bộ nhớ tráo đổi"),
-    ("swap", "used"): Metric("B", "Swap used", "Bộ nhớ tráo đổi đã dùng"),
-    ("swap", "free"): Metric("B", "Swap free", "Bộ nhớ tráo đổi còn trống"),
-    ("swap", "used_percent"): Metric("%", "Swap used", "Bộ nhớ tráo đổi đã dùng"),
-    ("swap", "in"): Metric("B total", "Read back from swap since boot", "Đọc lại từ vùng tráo đổi từ khi bật máy"),
-    ("swap", "out"): Metric("B total", "Written to swap since boot", "Ghi ra vùng tráo đổi từ khi bật máy"),
+    ("swap", "total"): Metric("B", "Swap space", "Dung lượng bộ nhớ tráo đổi", "2147483648"),
+    ("swap", "used"): Metric("B", "Swap used", "Bộ nhớ tráo đổi đã dùng", "104857600"),
+    ("swap", "free"): Metric("B", "Swap free", "Bộ nhớ tráo đổi còn trống", "2042626048"),
+    ("swap", "used_percent"): Metric("%", "Swap used", "Bộ nhớ tráo đổi đã dùng", "4.9"),
+    ("swap", "in"): Metric(
+        "B total", "Read back from swap since boot", "Đọc lại từ vùng tráo đổi từ khi bật máy", "1048576"
+    ),
+    ("swap", "out"): Metric("B total", "Written to swap since boot", "Ghi ra vùng tráo đổi từ khi bật máy", "4194304"),
 }
+TAGS: Tags = {}
+WHY = Why("Shows machines that are slow because memory is short.", "Cho biết máy chậm vì thiếu bộ nhớ RAM.")
 
 
 @dataclass

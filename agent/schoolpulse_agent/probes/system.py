@@ -8,16 +8,21 @@ from dataclasses import dataclass
 
 import psutil
 
-from schoolpulse_agent.probe import Metric, Reading
+from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
-    ("system", "load1"): Metric("1", "Load, 1 minute", "Tải hệ thống 1 phút"),
-    ("system", "load5"): Metric("1", "Load, 5 minutes", "Tải hệ thống 5 phút"),
-    ("system", "load15"): Metric("1", "Load, 15 minutes", "Tải hệ thống 15 phút"),
-    ("system", "uptime"): Metric("s", "Time since boot", "Thời gian hoạt động liên tục"),
-    ("system", "n_users"): Metric("1", "Signed-in sessions (count only)", "Số phiên đăng nhập (chỉ đếm)"),
-    ("system", "n_cpus"): Metric("1", "Processors", "Số bộ xử lý"),
+    ("system", "load1"): Metric("1", "Load, 1 minute", "Tải hệ thống 1 phút", "0.42"),
+    ("system", "load5"): Metric("1", "Load, 5 minutes", "Tải hệ thống 5 phút", "0.38"),
+    ("system", "load15"): Metric("1", "Load, 15 minutes", "Tải hệ thống 15 phút", "0.31"),
+    ("system", "uptime"): Metric("s", "Time since boot", "Thời gian hoạt động liên tục", "18240.5"),
+    ("system", "n_users"): Metric("1", "Signed-in sessions (count only)", "Số phiên đăng nhập (chỉ đếm)", "1"),
+    ("system", "n_cpus"): Metric("1", "Processors", "Số bộ xử lý", "4"),
 }
+TAGS: Tags = {}
+WHY = Why(
+    "Shows how busy a machine is and whether it was restarted.",
+    "Cho biết máy bận đến mức nào và có vừa khởi động lại không.",
+)
 
 
 @dataclass
