@@ -12,38 +12,35 @@ import secrets
 import socket
 import ssl
 import time
-from dataclasses import dataclass
-from typing import Any, Callable
+from math import inf
+from typing import Any, Callable, NamedTuple
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from schoolpulse_agent import tls, wire
+from schoolpulse_agent import remote, tls, wire
 from schoolpulse_agent.outbox import Outbox
-from schoolpulse_agent.ranges import Ranges
+from schoolpulse_agent.parts import Inventory, encode_inventory
 from schoolpulse_agent.settings import Settings
 from schoolpulse_agent.wallclock import WallClock
+from schoolpulse_agent.window import AGAIN_MAX, Window
 
 log = logging.getLogger(__name__)
 
-WINDOW = 3  # messages published and not yet receipted
-AGAIN_MAX = 1800.0  # seconds: an unreceipted message goes again after 2 intervals, doubling up to this
 CONNECT_WAIT_MAX = 300.0
 KEEPALIVE = 60
 CONNACK = 10.0  # seconds a broker has to answer
 REJECTED = (134, 135)  # "bad user name or password" and "not authorized", in MQTT 5's numbers as paho has them
-UNREADABLE = 60.0  # seconds until a backlog that can't be read is tried again
-SIZE = wire.MAX_BYTES - 1024  # of the records in one message, before zipping
+INVENTORY_FIRST = (2.0, 15.0)  # seconds from the first hello to the inventory, unless a receipt says it is known ...
+INVENTORY_LATER = (30.0, 300.0)  # ... and from a later one: a whole city may have come back
 
 
-@dataclass
-class Sent:
-    """One message of reports that waits for its receipt."""
+class About(NamedTuple):
+    """What a hello says of the sender beside its reports; each as in `wire.Presence`."""
 
-    epoch: int
-    seqs: Ranges
-    wait: float
-    again: float  # when to publish it again
+    agent: str = ""
+    config: str = ""
+    refused: str = ""
 
 
 class Link:
@@ -64,20 +61,22 @@ class Link:
         self.refused: str | None = None  # why the broker did not let us in, if so
         self.rejected = False  # whether that is because it does not take our secret or certificate
         self.receipts = 0
+        self.duties: frozenset[str] = frozenset()  # probes that this machine reads for its room, by the last receipt
+        self.wanted: remote.Config | None = None  # the configuration that came last
+        self.interval = settings.reports.interval
+        self.window = Window(outbox, settings.reports, clock)
         self.wallclock = wallclock
         self._secret, self._ca_file, self._own = settings.secret(), settings.ca_file(), settings.certificate()
         self._hardware = hardware  # fingerprint of this machine
         self._clock = clock
         self._client: mqtt.Client | None = None
         self._session, self._dates_checked = "", False
-        self._sent: list[Sent] = []
         self._connect_at = self._connack_by = 0.0
-        self._unreadable: dict[int, float] = {}  # epoch -> until when its backlog is left alone
         self._connect_wait = 1.0
-        self._replay_at = 0.0
-        self._replay_rate = settings.reports.replay_rate  # messages a second; 0: the collector wants none for now
         self._hello_again = self._hello_wait = 0.0
-        self._live_from = 1  # reports of this epoch from here on are live, all others backlog
+        self._about, self._inventory = About(), Inventory("", {})
+        self._inventory_at = inf  # when to publish it (again)
+        self._inventory_wait, self._inventory_spread = 0.0, INVENTORY_FIRST
 
     def socket(self) -> socket.socket | None:
         """What to wait for, None while there is no connection."""
@@ -95,10 +94,7 @@ class Link:
             return self._connack_by
         if not self.wallclock.settled:
             return self._hello_again
-        times = [sent.again for sent in self._sent] + [self._clock() + KEEPALIVE / 2]
-        if self.connected and self._replay_rate and len(self._sent) < WINDOW and self._unsent()[1]:
-            times.append(self._replay_at)
-        return min(times)
+        return min(self._inventory_at, self._clock() + KEEPALIVE / 2, *self.window.due())
 
     def work(self) -> None:
         """Connect if it is time, read, write, publish what may be published. Never raises for network trouble."""
@@ -122,14 +118,23 @@ class Link:
                 client.loop_write()
             client.loop_misc()
 
+    def tell(self, about: About, inventory: Inventory, interval: float) -> None:
+        """What hellos say from now on; the centre hears of a change at once."""
+        if (about, inventory.hash, interval) == (self._about, self._inventory.hash, self.interval):
+            return
+        self._about, self._inventory = about, inventory
+        self.interval = self.window.interval = interval
+        if self.connected and self.socket() is not None:
+            self._say_hello(self._clock())
+
     def close(self, patience: float = 2.0) -> None:
         """Say goodbye, so that nobody takes this for a failure, and take the receipts that are on their way."""
         client, end = self._client, self._clock() + patience
         if client and self.connected:
             bye = self._say("bye")
-            while client.socket() and self._clock() < end and (self._sent or not bye.is_published()):
+            while client.socket() and self._clock() < end and not (self.window.is_empty and bye.is_published()):
                 self._pump(client)
-                self._sent = [sent for sent in self._sent if self._still_held(sent)]
+                self.window.receipted()
             self.connected = False
             client.disconnect()
             while client.socket() and self._clock() < end + 0.5:
@@ -174,14 +179,10 @@ class Link:
             return
         log.info("connected to %s as %s", self.settings.broker.url, self.device)
         self.connected, self.refused, self.rejected, self._connect_wait = True, None, False, 1.0
-        client.subscribe(wire.down_topic(self.device, "receipt"), qos=0)
-        self._hello_wait = 2 * self.settings.reports.interval
+        client.subscribe([(wire.down_topic(self.device, "receipt"), 0), (wire.down_topic(self.device, "config"), 1)])
+        self._hello_wait = 2 * self.interval
         self._say_hello(self._clock())
-        self._sent.clear()  # whatever has no receipt goes again on the new connection
-        held = self.outbox.held().get(self.outbox.epoch)
-        newest = list(held)[-1][1] if held else self.outbox.low(self.outbox.epoch)
-        self._live_from = newest
-        self._replay_at = self._clock() + random.random() * self.settings.reports.replay_spread
+        self.window.begin()
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if self.connected:
@@ -195,13 +196,15 @@ class Link:
         self.refused, self.rejected = why, rejected
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        if message.topic != wire.down_topic(self.device, "receipt"):
-            return
         try:
-            receipt = wire.decode_receipt(bytes(message.payload))
+            if message.topic == wire.down_topic(self.device, "receipt"):
+                self._on_receipt(wire.decode_receipt(bytes(message.payload)))
+            elif message.topic == wire.down_topic(self.device, "config"):
+                self.wanted = remote.decode(bytes(message.payload))
         except wire.BadReport as why:
-            log.warning("unreadable receipt: %s", why)
-            return
+            log.warning("unreadable message of the centre: %s", why)
+
+    def _on_receipt(self, receipt: wire.Receipt) -> None:
         if not self._in_date(receipt.now):
             return
         self.receipts += 1
@@ -209,9 +212,13 @@ class Link:
         moved = self.wallclock.learn(receipt.now)
         if first:  # nothing of this start has been published yet: now it can get its final time
             self.outbox.restamp(moved)
-        self._pace(receipt.replay)
+        self.window.pace(receipt.replay)
         self.outbox.receipt(receipt.epochs)
-        self._sent = [sent for sent in self._sent if self._still_held(sent)]
+        self.window.receipted()
+        if receipt.epochs:  # one that names reports, not the word on an inventory
+            self.duties = frozenset(receipt.duties)
+        if receipt.inventory and receipt.inventory == self._inventory.hash:
+            self._inventory_at = inf
 
     def _in_date(self, now: int) -> bool:
         """Check what a handshake with a dead clock could not: the certificate's dates. False: the connection ends."""
@@ -225,18 +232,16 @@ class Link:
             self._client.disconnect()
         return self._dates_checked
 
-    def _pace(self, replay: float | None) -> None:
-        """Take over the collector's word on how fast to send the backlog."""
-        if replay is None:
-            return
-        if replay and not self._replay_rate:  # after a pause, not all at once
-            self._replay_at = self._clock() + random.random() * self.settings.reports.replay_spread
-        self._replay_rate = replay
-
     def _say(self, state: str) -> mqtt.MQTTMessageInfo:
-        interval = self.settings.reports.interval
         presence = wire.Presence(
-            state, self._session, self.outbox.epoch, self.wallclock.raw(), interval, self._hardware
+            state,
+            self._session,
+            self.outbox.epoch,
+            self.wallclock.raw(),
+            self.interval,
+            self._hardware,
+            inventory=self._inventory.hash,
+            **self._about._asdict(),
         )
         topic = wire.up_topic(self.school, self.device, "presence")
         assert self._client is not None
@@ -245,70 +250,23 @@ class Link:
     def _say_hello(self, now: float) -> None:
         self._say("online")
         self._hello_again, self._hello_wait = now + self._hello_wait, min(self._hello_wait * 2, CONNECT_WAIT_MAX)
+        if self._inventory.hash:  # the answer may say that it is known
+            self._inventory_at = now + random.uniform(*self._inventory_spread)
+            self._inventory_wait, self._inventory_spread = 2 * self.interval, INVENTORY_LATER
 
     def _publish(self) -> None:
-        now = self._clock()
+        now, client = self._clock(), self._client
+        assert client is not None
         if not self.wallclock.settled:  # the answer to a hello brings the time
             if now >= self._hello_again:
                 self._say_hello(now)
             return
-        for sent in self._sent:
-            if now >= sent.again:
-                sent.wait = min(sent.wait * 2, AGAIN_MAX)
-                sent.again = now + sent.wait
-                self._send(sent.epoch, sent.seqs)
-        while len(self._sent) < WINDOW:
-            found = self._next(now)
-            if found is None:
-                return
-            epoch, wanted = found
-            seqs = self._send(epoch, wanted)
-            if not seqs:
-                self._unreadable[epoch] = now + UNREADABLE
-                continue
-            wait = 2 * self.settings.reports.interval
-            self._sent.append(Sent(epoch, seqs, wait, now + wait))
-
-    def _next(self, now: float) -> tuple[int, Ranges] | None:
-        """What to publish next: (epoch, seqs to choose from), live reports before backlog, None if nothing may go."""
-        live, backlog = self._unsent()
-        if live:
-            return self.outbox.epoch, live
-        if not backlog or not self._replay_rate or now < self._replay_at:
-            return None
-        self._replay_at = now + 1 / self._replay_rate
-        return next(iter(backlog.items()))
-
-    def _unsent(self) -> tuple[Ranges, wire.Epochs]:
-        """What is held and not on its way: live reports, and the backlog by epoch, oldest first."""
-        held = self.outbox.held()
-        for sent in self._sent:
-            for first, last in sent.seqs:
-                held.get(sent.epoch, Ranges()).discard(first, last)
-        live = Ranges(held.get(self.outbox.epoch, ()))
-        live.discard(1, self._live_from - 1)
-        if self.outbox.epoch in held:
-            held[self.outbox.epoch].discard(self._live_from, wire.TOP)
-        now = self._clock()
-        backlog = {epoch: seqs for epoch, seqs in held.items() if seqs and self._unreadable.get(epoch, 0.0) <= now}
-        return (live if self._unreadable.get(self.outbox.epoch, 0.0) <= now else Ranges()), backlog
-
-    def _still_held(self, sent: Sent) -> bool:
-        held = self.outbox.held().get(sent.epoch, Ranges())
-        return any(seq in held for seq in sent.seqs.numbers())
-
-    def _send(self, epoch: int, wanted: Ranges) -> Ranges:
-        """Publish one message with the lowest wanted reports; return which ones they are."""
-        records = self.outbox.read(epoch, wanted, wire.MAX_REPORTS)
-        taken, size = Ranges(), 0
-        bodies: list[bytes] = []
-        for seq, record in records.items():
-            size += len(record) + 1
-            if bodies and size > SIZE:
-                break
-            taken.add(seq)
-            bodies.append(record)
-        if bodies and self._client:
-            body = wire.encode(epoch, self.outbox.low(epoch), bodies)
-            self._client.publish(wire.up_topic(self.school, self.device, "report"), body, qos=1)
-        return taken
+        for body in self.window.messages():
+            client.publish(wire.up_topic(self.school, self.device, "report"), body, qos=1)
+        if now >= self._inventory_at:
+            self._inventory_at, self._inventory_wait = (
+                now + self._inventory_wait,
+                min(self._inventory_wait * 2, AGAIN_MAX),
+            )
+            topic = wire.up_topic(self.school, self.device, "inventory")
+            client.publish(topic, encode_inventory(self._inventory), qos=1)

@@ -81,6 +81,11 @@ class Outbox:
             self._unsafe = True
         return self._seq
 
+    @property
+    def newest(self) -> int:
+        """The seq of this start's newest report; 0: there is none yet."""
+        return self._seq
+
     def held(self) -> Epochs:
         """What has no receipt yet, by epoch, the oldest epoch first and the present one last."""
         found: Epochs = {}

@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 from pipeline import Client
 from running import Mosquitto, free_port, wait_until
 
-from schoolpulse_agent import settings, wire
-from schoolpulse_agent.link import WINDOW, Link
+from schoolpulse_agent import link, remote, settings, wire
+from schoolpulse_agent.link import About, Link
 from schoolpulse_agent.outbox import Outbox
+from schoolpulse_agent.parts import decode_inventory, inventory_of
 from schoolpulse_agent.ranges import Ranges
 from schoolpulse_agent.wallclock import WallClock
+from schoolpulse_agent.window import WINDOW
 
 SECRET = "s3cret"
 REPORT = "sp/v1/up/s/d1/report"
@@ -281,11 +284,11 @@ def test_a_backlog_that_is_under_way_pauses_too(sender: Sender, collector: Clien
 def test_after_a_pause_senders_do_not_all_begin_at_once(tmp_path: Path, broker: Mosquitto, collector: Client) -> None:
     sender = Sender(tmp_path / "outbox", broker.port, replay_spread=3600)
     told = Paced(collector, sender, 60, replay=0)
-    sender.link._replay_at = 0.0  # its random time after the connection has come, and it is paused still
+    sender.link.window._replay_at = 0.0  # its random time after the connection has come, and it is paused still
     assert told.quiet()
     told.say(1000.0)
     assert told.quiet()
-    sender.link._replay_at = 0.0  # and so has the one after the pause
+    sender.link.window._replay_at = 0.0  # and so has the one after the pause
     assert told.take(1000.0) == list(range(1, 61))
     sender.link.close(0)
     sender.outbox.close()
@@ -367,7 +370,7 @@ def test_rubbish_receipts_are_ignored(sender: Sender, collector: Client) -> None
 def test_it_sleeps_when_there_is_nothing_to_do(sender: Sender, collector: Client) -> None:
     hello(collector, sender)
     sender.append()
-    sender.work_until(lambda: sender.link._sent, "it is on its way")
+    sender.work_until(lambda: sender.link.window._sent, "it is on its way")
     assert sender.link.due() > time.monotonic() + 1  # one message is out; nothing else to do until it goes again
 
 
@@ -438,3 +441,79 @@ def test_a_backlog_that_can_not_be_read_does_not_hold_up_the_others(
     assert sorted(found) == [1, 2]
     second.link.close(0)
     second.outbox.close()
+
+
+# What the centre is told beside reports, and what it wants
+
+STOCK = inventory_of({"cpu": {"model": "Intel Core i3-10100", "cores": 4}, "memory": {"total": 8589934592}})
+ABOUT = About("0.2.0", "0123456789abcdef", "")
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An inventory goes out a quarter of a second after its hello, not after up to five minutes."""
+    monkeypatch.setattr(link, "INVENTORY_FIRST", (0.25, 0.25))
+    monkeypatch.setattr(link, "INVENTORY_LATER", (0.25, 0.25))
+
+
+def confirm(collector: Client, hash: str) -> None:
+    collector.say("sp/v1/down/d1/receipt", wire.encode_receipt(wire.Receipt(int(time.time() * 1000), {}, None, hash)))
+
+
+def test_a_hello_says_what_runs_here_and_a_change_of_it_is_said_at_once(sender: Sender, collector: Client) -> None:
+    assert wire.decode_presence(hello(collector, sender)).agent == ""
+    sender.link.tell(ABOUT, STOCK, 30.0)
+    said = wire.decode_presence(next_of(collector, sender, "presence"))
+    assert (said.agent, said.config, said.inventory, said.interval) == ("0.2.0", ABOUT.config, STOCK.hash, 30.0)
+    sender.link.tell(ABOUT, STOCK, 30.0)  # nothing new
+    for _ in range(10):
+        sender.link.work()
+        time.sleep(0.02)
+    assert collector.heard.empty()
+
+
+@pytest.mark.usefixtures("soon")
+def test_an_inventory_goes_out_until_a_receipt_names_it(sender: Sender, collector: Client) -> None:
+    sender.link.tell(ABOUT, STOCK, 1.0)
+    hello(collector, sender)
+    for _ in range(2):
+        assert decode_inventory(next_of(collector, sender, "inventory")) == STOCK
+        confirm(collector, "f" * 16)  # another one
+    confirm(collector, STOCK.hash)
+    sender.work_until(lambda: sender.link._inventory_at == inf, "it is known")
+
+
+@pytest.mark.usefixtures("soon")
+def test_an_inventory_that_the_centre_knows_is_not_sent(sender: Sender, collector: Client) -> None:
+    sender.link.tell(ABOUT, STOCK, 1.0)
+    hello(collector, sender)
+    confirm(collector, STOCK.hash)
+    end = time.monotonic() + 1
+    sender.work_until(lambda: time.monotonic() > end, "a second")
+    assert not any(topic.endswith("/inventory") for topic, _ in list(collector.heard.queue))
+
+
+def test_the_centres_configuration_is_handed_over_and_nonsense_is_not(
+    sender: Sender, collector: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    hello(collector, sender)
+    collector.say("sp/v1/down/d1/config", b'{"v":1,"version":"x","settings":{}}')
+    sender.work_until(lambda: "unreadable" in caplog.text, "nonsense is logged")
+    assert sender.link.wanted is None
+    wanted = remote.Config("0123456789abcdef", {"reports": {"interval": 30}})
+    collector.say("sp/v1/down/d1/config", remote.encode(wanted))
+    sender.work_until(lambda: sender.link.wanted == wanted, "it is there")
+
+
+def test_a_duty_holds_as_long_as_receipts_for_reports_name_it(sender: Sender, collector: Client) -> None:
+    def receipt(*duties: str) -> None:
+        told = wire.Receipt(int(time.time() * 1000), {sender.outbox.epoch: Ranges([(1, 1)])}, duties=duties)
+        collector.say("sp/v1/down/d1/receipt", wire.encode_receipt(told))
+
+    hello(collector, sender)
+    receipt("internet")
+    sender.work_until(lambda: sender.link.duties == {"internet"}, "it has the duty")
+    confirm(collector, STOCK.hash)  # says nothing of duties
+    receipt("internet")
+    receipt()
+    sender.work_until(lambda: sender.link.duties == frozenset(), "it has it no more")
