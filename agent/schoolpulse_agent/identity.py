@@ -15,18 +15,12 @@ from pathlib import Path
 
 import psutil
 
-MAX_TEXT = 64
+from schoolpulse_agent import smbios
+
 MAX_MACS = 16  # a server with more cards is known by its first ones
 LOCAL, GROUP = 0x02, 0x01  # bits of a MAC's first byte: made up by software; not of one card
 # Cards of hypervisors and tunnels whose address looks like a maker's: VMware, VirtualBox, Hyper-V, Parallels, Xen, TAP.
 VIRTUAL = ("00:05:69", "00:0c:29", "00:1c:14", "00:50:56", "08:00:27", "00:15:5d", "00:1c:42", "00:16:3e", "00:ff:")
-# What makers leave in when they forget to fill it out.
-PLACEHOLDER = re.compile(
-    r"to be filled.*|default string|system (serial number|manufacturer|product name|version)|not (applicable|available|"
-    r"specified|present)|none|n/a|unknown|invalid|o\.?e\.?m\.?|empty|serial number|chassis serial number|[0x.\- ]*|"
-    r"0?123456789.*|f{4,}",
-    re.IGNORECASE,
-).fullmatch
 NO_UUID = {  # beside those of one digit
     "03000200-0400-0500-0006-000700080009",  # boards of several makers, all the same
     "00020003-0004-0005-0006-000700080009",  # the same, read in the other byte order
@@ -59,9 +53,9 @@ class System:
 
 def read() -> Hardware:
     """Look at this machine. Never raises; what can't be read is empty (without root Linux hides uuid and serial)."""
-    table = _smbios()
+    table = smbios.read()
     system = parse_smbios(table) if table else _sysfs(Path("/sys/class/dmi/id"))
-    macs = tuple(sorted(set(_macs()))[:MAX_MACS])
+    macs = tuple(sorted(cards())[:MAX_MACS])
     found = Hardware(system.uuid, system.serial, system.manufacturer, system.product, macs)
     return Hardware(**{**vars(found), "fingerprint": fingerprint(macs, system.uuid)})
 
@@ -80,36 +74,16 @@ def parse_smbios(table: bytes) -> System:
 
     The UUID's first three fields are little-endian, as since version 2.6 of that specification (7.2.1).
     """
-    at = 0
-    while at + 4 <= len(table):
-        kind, length = table[at], table[at + 1]
-        end = table.find(b"\0\0", at + length)
-        if length < 4 or kind == 127:
-            break
-        if kind == 1:
-            texts = table[at + length : end if end >= 0 else len(table)].split(b"\0")
-            body = table[at : at + length]
-            raw = body[8:24]
+    for each in smbios.structures(table):
+        if each.kind == 1:
+            raw = each.body[8:24]
             return System(
                 uuid=_uuid(str(uuids.UUID(bytes_le=raw))) if len(raw) == 16 else "",
-                serial=_string(body, 7, texts),
-                manufacturer=_string(body, 4, texts),
-                product=_string(body, 5, texts),
+                serial=each.text(7),
+                manufacturer=each.text(4),
+                product=each.text(5),
             )
-        if end < 0:
-            break
-        at = end + 2
     return System()
-
-
-def _string(body: bytes, offset: int, texts: list[bytes]) -> str:
-    number = body[offset] if offset < len(body) else 0  # counted from 1; 0: there is none
-    return _text(texts[number - 1].decode("utf-8", "replace")) if 0 < number <= len(texts) else ""
-
-
-def _text(said: str) -> str:
-    shown = "".join(letter for letter in said if letter.isprintable()).strip()[:MAX_TEXT].strip()
-    return "" if PLACEHOLDER(shown) else shown
 
 
 def _uuid(said: str) -> str:
@@ -122,9 +96,9 @@ def _sysfs(folder: Path) -> System:
     """What Linux shows of the same table; uuid and serial to root only."""
     return System(
         uuid=_uuid(_file(folder / "product_uuid")),
-        serial=_text(_file(folder / "product_serial")),
-        manufacturer=_text(_file(folder / "sys_vendor")),
-        product=_text(_file(folder / "product_name")),
+        serial=smbios.clean(_file(folder / "product_serial")),
+        manufacturer=smbios.clean(_file(folder / "sys_vendor")),
+        product=smbios.clean(_file(folder / "product_name")),
     )
 
 
@@ -135,47 +109,28 @@ def _file(path: Path) -> str:
         return ""
 
 
-def _smbios() -> bytes:
-    """The raw structure table, empty where the system does not show it."""
-    try:
-        return _smbios_of_windows() if sys.platform == "win32" else Path("/sys/firmware/dmi/tables/DMI").read_bytes()
-    except OSError:
-        return b""
-
-
-def _smbios_of_windows() -> bytes:
-    """GetSystemFirmwareTable, open to every user: 8 bytes (method, version, length), then the table."""
-    if sys.platform != "win32":
-        return b""
-    import ctypes
-
-    provider, ask = 0x52534D42, ctypes.windll.kernel32.GetSystemFirmwareTable  # "RSMB"
-    buffer = ctypes.create_string_buffer(max(8, ask(provider, 0, None, 0)))
-    size = ask(provider, 0, buffer, len(buffer))
-    raw = buffer.raw[:size]
-    return raw[8 : 8 + struct.unpack_from("<I", raw, 4)[0]] if len(raw) >= 8 else b""
-
-
-def _macs() -> list[str]:
+def cards() -> dict[str, str]:
+    """This machine's built-in network cards: MAC -> name of the interface. Never raises."""
     try:
         if sys.platform == "linux":
-            found = macs_of_linux(Path("/sys/class/net"))
+            found = [(address, name) for name, address in macs_of_linux(Path("/sys/class/net")).items()]
         else:
-            addresses = [each for card in psutil.net_if_addrs().values() for each in card]
-            found = [each.address for each in addresses if each.family == psutil.AF_LINK]
+            addresses = [(each, name) for name, card in psutil.net_if_addrs().items() for each in card]
+            found = [(each.address, name) for each, name in addresses if each.family == psutil.AF_LINK]
     except (OSError, RuntimeError):  # not shown to us, or a loop of links
-        return []
-    return [mac for mac in map(normal, found) if mac and not mac.startswith(VIRTUAL)]
+        return {}
+    macs = {normal(address): name for address, name in found}
+    return {mac: name for mac, name in macs.items() if mac and not mac.startswith(VIRTUAL)}
 
 
-def macs_of_linux(folder: Path) -> list[str]:
-    """Addresses of the Ethernet and Wi-Fi cards in a folder like /sys/class/net that hang on no USB."""
-    found = []
+def macs_of_linux(folder: Path) -> dict[str, str]:
+    """Addresses by name of the Ethernet and Wi-Fi cards in a folder like /sys/class/net that hang on no USB."""
+    found = {}
     for card in folder.glob("*"):
         device = card / "device"
         if not device.exists() or _file(card / "type") != "1" or "/usb" in str(device.resolve()):
             continue
-        found.append(_permanent(card.name) or _file(card / "address"))
+        found[card.name] = _permanent(card.name) or _file(card / "address")
     return found
 
 

@@ -116,7 +116,7 @@ def test_only_built_in_cards_count(tmp_path: Path) -> None:
     card(tmp_path, "docker96", "02:42:00:00:00:01", None)
     card(tmp_path, "br95", "54:bf:64:00:00:02", None)
     card(tmp_path, "can94", "54:bf:64:00:00:09", "devices/pci0000:00/can", kind="280")
-    assert sorted(identity.macs_of_linux(tmp_path / "net")) == ["3c:58:c2:00:00:01", "54:BF:64:00:00:02"]
+    assert sorted(identity.macs_of_linux(tmp_path / "net").values()) == ["3c:58:c2:00:00:01", "54:BF:64:00:00:02"]
 
 
 @pytest.mark.parametrize(
