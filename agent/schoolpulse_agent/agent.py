@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from schoolpulse_agent import identity, origin
+from schoolpulse_agent import identity, inventory, origin
+from schoolpulse_agent.care import Care, Stock
+from schoolpulse_agent.configuration import Configuration
 from schoolpulse_agent.cycle import Cycle
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
@@ -58,11 +60,12 @@ class Agent:
         outbox: Outbox,
         link: Link,
         interval: float,
-        renewal: Renewal | None = None,
+        care: Care | None = None,
         lock: int | None = None,
     ) -> None:
+        """``care``: what a machine's own agent does beside; simulated ones do without."""
         self.wallclock = link.wallclock
-        self._renewal, self._lock = renewal, lock
+        self._care, self._lock = care, lock
         self._paused = 0.0
         self.read, self.outbox, self.link, self.interval = read, outbox, link, interval
         # The same device always reports at the same point of its interval, and a city's devices spread over it.
@@ -72,7 +75,7 @@ class Agent:
     @property
     def replaced(self) -> bool:
         """Whether the settings file now holds another identity: this agent is to end and a new one to be built."""
-        return self._renewal is not None and self._renewal.replaced
+        return self._care is not None and self._care.replaced
 
     def due(self) -> float:
         """When ``work`` must be called next at the latest (monotonic seconds)."""
@@ -92,8 +95,20 @@ class Agent:
             self.sample()
             self.outbox.tick()
         self.link.work()
-        if self._renewal:
-            self._renewal.work()
+        if self._care:
+            self._care.work()
+            self._report_every(self._care.interval)
+
+    def failed(self, why: Exception) -> None:
+        """After an unexpected error: rest, and give up what may have brought it."""
+        self.pause(TROUBLE)
+        if self._care:
+            self._care.failed(f"{type(why).__name__}: {why}")
+
+    def _report_every(self, seconds: float) -> None:
+        if seconds != self.interval:
+            self.interval = seconds
+            self._due = min(self._due, time.monotonic() + seconds)
 
     def sample(self) -> None:
         """Read once and keep the report."""
@@ -125,7 +140,8 @@ def build(settings: Settings, new: bool = False) -> Agent:
     """
     folder = Path(settings.reports.folder)
     lock = _require_alone(folder)
-    cycle = Cycle(settings.probes)
+    configuration = Configuration(settings)
+    cycle = Cycle(configuration.settings.probes)
     cycle.prime()
     hardware = identity.read().fingerprint
     measured = origin.sort_out(folder, settings.device.id, hardware)
@@ -133,7 +149,8 @@ def build(settings: Settings, new: bool = False) -> Agent:
     origin.note(folder, measured, outbox.held(), outbox.epoch)
     link = Link(settings, outbox, WallClock(), hardware=hardware)
     renewal = Renewal(settings, link, new=new) if settings.path and settings.centre.url else None
-    return Agent(cycle.read, outbox, link, settings.reports.interval, renewal, lock)
+    care = Care(link, cycle, configuration, Stock(inventory.read), renewal)
+    return Agent(cycle.read, outbox, link, care.interval, care, lock)
 
 
 def _require_alone(folder: Path) -> int | None:
@@ -159,9 +176,9 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
             for agent in agents:
                 try:
                     agent.work()
-                except Exception:  # one sender's trouble must not end the others
+                except Exception as why:  # one sender's trouble must not end the others
                     log.exception("%s: trying again in %g s", agent.link.device, TROUBLE)
-                    agent.pause(TROUBLE)
+                    agent.failed(why)
             timeout = min(agent.due() for agent in agents) - time.monotonic()
             readers: list[Any] = [stop]
             writers: list[Any] = []

@@ -119,13 +119,16 @@ class Link:
             client.loop_misc()
 
     def tell(self, about: About, inventory: Inventory, interval: float) -> None:
-        """What hellos say from now on; the centre hears of a change at once."""
-        if (about, inventory.hash, interval) == (self._about, self._inventory.hash, self.interval):
-            return
-        self._about, self._inventory = about, inventory
-        self.interval = self.window.interval = interval
-        if self.connected and self.socket() is not None:
-            self._say_hello(self._clock())
+        """What is so from now on; the centre hears of a change."""
+        if inventory.hash != self._inventory.hash:
+            self._inventory, self._inventory_at = inventory, inf
+            if self.connected:
+                self._expect_inventory()
+        if (about, interval) != (self._about, self.interval):
+            self._about = about
+            self.interval = self.window.interval = interval
+            if self.connected and self.socket() is not None:
+                self._say_hello(self._clock())
 
     def close(self, patience: float = 2.0) -> None:
         """Say goodbye, so that nobody takes this for a failure, and take the receipts that are on their way."""
@@ -250,8 +253,11 @@ class Link:
     def _say_hello(self, now: float) -> None:
         self._say("online")
         self._hello_again, self._hello_wait = now + self._hello_wait, min(self._hello_wait * 2, CONNECT_WAIT_MAX)
-        if self._inventory.hash:  # the answer may say that it is known
-            self._inventory_at = now + random.uniform(*self._inventory_spread)
+        self._expect_inventory()  # the answer may say that it is known
+
+    def _expect_inventory(self) -> None:
+        if self._inventory.hash:
+            self._inventory_at = self._clock() + random.uniform(*self._inventory_spread)
             self._inventory_wait, self._inventory_spread = 2 * self.interval, INVENTORY_LATER
 
     def _publish(self) -> None:

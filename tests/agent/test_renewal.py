@@ -80,7 +80,7 @@ class Collector(Client):
             if kind == "presence":
                 self.said.append((device, wire.decode_presence(body)))
                 epochs = {self.said[-1][1].epoch: Ranges()}
-            else:
+            elif kind == "report":
                 batch = wire.decode(body)
                 self.reports += [(device, batch.epoch, report.seq) for report in batch.reports]
                 epochs = {batch.epoch: Ranges([(r.seq, r.seq) for r in batch.reports])}

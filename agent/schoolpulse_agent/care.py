@@ -1,0 +1,106 @@
+"""What a real machine's agent does beside reporting, each when it is time: configuration, inventory, identity."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from typing import Callable
+
+from schoolpulse_agent import __version__
+from schoolpulse_agent.configuration import Configuration
+from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.link import About, Link
+from schoolpulse_agent.parts import Inventory
+from schoolpulse_agent.ranges import Ranges
+from schoolpulse_agent.renewal import Renewal
+
+log = logging.getLogger(__name__)
+
+STOCKTAKING = (5 * 3600.0, 7 * 3600.0)  # seconds between two looks at what the machine is made of
+NOTHING = Inventory("", {})
+
+
+class Stock:
+    """The machine's inventory, read in a thread of its own: on Windows that takes seconds."""
+
+    def __init__(self, read: Callable[[], Inventory], clock: Callable[[], float] = time.monotonic) -> None:
+        self.inventory = NOTHING
+        self._read, self._clock = read, clock
+        self._due = 0.0
+        self._thread: threading.Thread | None = None
+
+    def work(self) -> None:
+        """Begin to read if it is time."""
+        now = self._clock()
+        if now < self._due or (self._thread and self._thread.is_alive()):
+            return
+        self._due = now + random.uniform(*STOCKTAKING)
+        self._thread = threading.Thread(target=self._take, name="inventory", daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        try:
+            self.inventory = self._read()
+        except Exception as why:
+            log.warning("the inventory can't be read: %s: %s", type(why).__name__, why)
+
+
+class Care:
+    """Called from the agent's loop; nothing in it stops the reporting."""
+
+    def __init__(
+        self,
+        link: Link,
+        cycle: Cycle,
+        configuration: Configuration,
+        stock: Stock,
+        renewal: Renewal | None = None,
+    ) -> None:
+        self.interval = configuration.settings.reports.interval  # seconds between two reports as it is now
+        self._link, self._cycle, self._configuration = link, cycle, configuration
+        self._stock, self._renewal = stock, renewal
+        self._measured = 0  # reports of this start when the configuration in force began
+        self._tell()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the agent is to end and a new one to be built."""
+        return self._renewal is not None and self._renewal.replaced
+
+    def work(self) -> None:
+        """Do what is due."""
+        link, configuration = self._link, self._configuration
+        self._cycle.duties = link.duties
+        wanted, link.wanted = link.wanted, None
+        if (wanted and configuration.take(wanted)) or configuration.work(link.connected):
+            self._follow()
+        if configuration.is_on_trial and self._is_receipted(self._measured + 1):
+            configuration.confirmed()
+        self._stock.work()
+        if self._renewal:
+            self._renewal.work()
+        link.tell(
+            About(__version__, configuration.version, configuration.refused), self._stock.inventory, self.interval
+        )
+
+    def failed(self, why: str) -> None:
+        """The agent's loop has met an error: a configuration on trial is what brought it."""
+        self._configuration.fail(why)
+        self._follow()
+
+    def _tell(self) -> None:
+        about = About(__version__, self._configuration.version, self._configuration.refused)
+        self._link.tell(about, self._stock.inventory, self.interval)
+
+    def _is_receipted(self, seq: int) -> bool:
+        outbox = self._link.outbox
+        return outbox.newest >= seq and seq not in outbox.held().get(outbox.epoch, Ranges())
+
+    def _follow(self) -> None:
+        settings = self._configuration.settings
+        self._measured = self._link.outbox.newest
+        self._cycle.change(settings.probes)
+        self._link.window.replay_spread = settings.reports.replay_spread
+        self.interval = settings.reports.interval
