@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -128,6 +127,8 @@ def data(loaded: settings.Settings) -> int:
 
 def check(loaded: settings.Settings) -> int:
     """Try every step from settings to the collector's receipt; stops a running agent's connection for a moment."""
+    import tempfile
+
     from schoolpulse_agent import identity
     from schoolpulse_agent.link import Link
     from schoolpulse_agent.outbox import Outbox

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import ssl
 import threading
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import http.client
 
 T = TypeVar("T")
 TIMEOUT = 15.0  # seconds for one question, all in all
@@ -44,6 +46,7 @@ def ask(
     url: str, method: str, path: str, body: bytes | None, context: ssl.SSLContext
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
     """One request, no redirect followed: (status, headers, body). Raises EnrolFailed."""
+    import http.client  # here, for an agent asks rarely and this takes 2 MB
 
     def exchange() -> tuple[int, http.client.HTTPMessage, bytes]:
         parts = urlsplit(url)

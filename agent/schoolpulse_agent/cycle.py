@@ -6,8 +6,8 @@ nothing that does not stand in the probe's own tables.
 
 from __future__ import annotations
 
+import _thread
 import logging
-import threading
 import time
 from dataclasses import fields
 from math import isfinite
@@ -20,6 +20,7 @@ from schoolpulse_agent.wire import Groups, group_key
 log = logging.getLogger(__name__)
 
 GRACE = 0.5  # seconds that a report waits for the probes in threads, all together; then they come with the next
+MAX_SHAPES = 1000  # a probe has few, whatever it reads
 TELL = 900.0  # seconds between two words about a probe that goes on working
 
 
@@ -38,6 +39,7 @@ class Cycle:
         self._due: dict[str, float] = {}
         self._told: dict[str, tuple[float, float]] = {}  # the probe's last ``up`` that was reported, and when
         self._running: dict[str, _Read] = {}
+        self._fit: set[tuple[str, ...]] = set()  # shapes of readings that stand in their probe's tables
         self.change(probes)
 
     def change(self, probes: dict[str, Any]) -> None:
@@ -65,7 +67,7 @@ class Cycle:
             read = _Read(name, probe, now)
             if _patience(probe):
                 self._running[name] = read
-                threading.Thread(target=read.run, name=name, daemon=True).start()
+                read.start()
             else:
                 read.run()
                 self._take(read, groups)
@@ -79,19 +81,18 @@ class Cycle:
         """Take what the threads have read; one that hangs is left alone, and its probe not read again till it ends."""
         end = time.monotonic() + GRACE
         for name, read in list(self._running.items()):
-            read.ended.wait(max(0.0, end - time.monotonic()))
-            if read.ended.is_set():
+            hangs = now - read.began > _patience(read.probe)
+            if read.has_ended(0.0 if hangs else max(0.0, end - time.monotonic())):
                 del self._running[name]
                 if name in self.probes:
                     self._take(read, groups)
-            elif now - read.began > _patience(read.probe):
+            elif hangs:
                 self._tell(name, groups, up=0.0, seconds=now - read.began, stuck=1.0)
 
     def _take(self, read: _Read, groups: Groups) -> None:
         for reading in read.readings:
             try:
-                if not self._listed(read.name, reading):
-                    raise LookupError(f"{reading.measurement}: not all of it stands in the probe's tables")
+                self._require_listed(read.name, reading)
                 _put(groups, reading)
             except Exception as why:  # a reading that is none
                 read.error = read.error or why
@@ -99,6 +100,15 @@ class Cycle:
         if read.error and self._told.get(read.name, (1.0, 0.0))[0]:  # once, not at every report
             log.warning("probe %s failed: %s: %s", read.name, type(read.error).__name__, read.error)
         self._tell(read.name, groups, up=up, seconds=read.seconds)
+
+    def _require_listed(self, name: str, reading: Reading) -> None:
+        shape = (name, reading.measurement, *reading.fields, "", *reading.tags)
+        if shape in self._fit:
+            return
+        if not self._listed(name, reading):
+            raise LookupError(f"{reading.measurement}: not all of it stands in the probe's tables")
+        if len(self._fit) < MAX_SHAPES:
+            self._fit.add(shape)
 
     def _tell(self, name: str, groups: Groups, up: float, **more: float) -> None:
         now = self._clock()
@@ -117,7 +127,22 @@ class _Read:
         self.readings: list[Reading] = []
         self.error: Exception | None = None
         self.seconds = 0.0
-        self.ended = threading.Event()
+        self._running = _thread.allocate_lock()
+
+    def start(self) -> None:
+        """Run in a thread of its own, which keeps nothing from ending. By way of `threading` it costs 0.3 ms more."""
+        self._running.acquire()
+        _thread.start_new_thread(self._run_and_say, ())
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether a thread that was started has ended, after waiting so long for it."""
+        return self._running.acquire(timeout=seconds)
+
+    def _run_and_say(self) -> None:
+        try:
+            self.run()
+        finally:
+            self._running.release()
 
     def run(self) -> None:
         start = time.perf_counter()
@@ -127,7 +152,6 @@ class _Read:
         except Exception as why:
             self.error = why
         self.seconds = time.perf_counter() - start
-        self.ended.set()
 
 
 def _patience(probe: Any) -> float:
@@ -144,10 +168,11 @@ def _same(one: Any, other: Any) -> bool:
 def _put(groups: Groups, reading: Reading) -> None:
     """Add a reading, leaving out what the wire would refuse: values that are no numbers, tags that can't be shown."""
     values = {name: round(float(value), 6) for name, value in reading.fields.items() if isfinite(value)}
-    tags = {name: _printable(value) for name, value in reading.tags.items()}
     if values:
-        groups.setdefault(group_key(reading.measurement, {n: v for n, v in tags.items() if v}), {}).update(values)
+        tags = {name: _printable(value) for name, value in reading.tags.items() if value}
+        groups.setdefault(group_key(reading.measurement, tags), {}).update(values)
 
 
 def _printable(value: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in value[:128])
+    value = value[:128]
+    return value if value.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in value)

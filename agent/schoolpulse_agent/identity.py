@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from schoolpulse_agent import smbios
 
 MAX_MACS = 16  # a server with more cards is known by its first ones
@@ -115,6 +113,8 @@ def cards() -> dict[str, str]:
         if sys.platform == "linux":
             found = [(address, name) for name, address in macs_of_linux(Path("/sys/class/net")).items()]
         else:
+            import psutil
+
             addresses = [(each, name) for name, card in psutil.net_if_addrs().items() for each in card]
             found = [(each.address, name) for each, name in addresses if each.family == psutil.AF_LINK]
     except (OSError, RuntimeError):  # not shown to us, or a loop of links

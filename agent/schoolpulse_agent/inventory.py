@@ -7,13 +7,12 @@ speed, free memory) is no inventory, the machine's name never is: people name ma
 from __future__ import annotations
 
 import logging
+import os
 import platform
 from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
 from typing import Any, Callable
-
-import psutil
 
 from schoolpulse_agent import __version__, identity, inventorysources, parts, smbios
 from schoolpulse_agent.inventorysources import Part
@@ -129,14 +128,14 @@ def system() -> list[Part]:
 
 def cpu() -> list[Part]:
     """The processors, as one."""
-    cores, threads = psutil.cpu_count(logical=False), psutil.cpu_count()
-    return [Part("cpu", {}, {"model": inventorysources.cpu_model(), "cores": cores, "threads": threads})]
+    fields = {"model": inventorysources.cpu_model(), "cores": inventorysources.cores(), "threads": os.cpu_count()}
+    return [Part("cpu", {}, fields)]
 
 
 def memory() -> list[Part]:
     """Memory: the modules where the board's table can be read, else the whole alone."""
     modules = smbios.memory(smbios.read())
-    total = sum(module.size for module in modules) or round(psutil.virtual_memory().total / ROUND) * ROUND
+    total = sum(module.size for module in modules) or round(inventorysources.memory_total() / ROUND) * ROUND
     return [Part("memory", {}, {"total": total}), *map(_module, modules, slots(modules))]
 
 

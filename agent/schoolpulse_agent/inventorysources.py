@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import platform
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from schoolpulse_agent import smbios
+from schoolpulse_agent import proc, smbios
 
 SYSTEM_CLASSES = r"SYSTEM\CurrentControlSet\Control\Class"
 GPUS = SYSTEM_CLASSES + r"\{4d36e968-e325-11ce-bfc1-08002be10318}"  # of devices: Microsoft's GUID_DEVCLASS_DISPLAY
@@ -63,6 +62,31 @@ def cpu_model() -> str:
     if sys.platform == "win32":
         return str(_key(r"HARDWARE\DESCRIPTION\System\CentralProcessor\0").get("ProcessorNameString", ""))
     return _sysctl("machdep.cpu.brand_string") or platform.processor()
+
+
+def cores() -> int | None:
+    """How many cores the processors have together; None where the system does not say."""
+    if proc.LINUX:
+        return parse_cores(text_of(Path("/proc/cpuinfo"), 2**20))
+    import psutil
+
+    found: int | None = psutil.cpu_count(logical=False)
+    return found
+
+
+def parse_cores(said: str) -> int | None:
+    """The different pairs of socket and core in /proc/cpuinfo; None where it has none, as on ARM."""
+    pairs = re.findall(r"^physical id\s*: (\d+)$(?:\n.+)*?\ncore id\s*: (\d+)$", said, re.MULTILINE | re.ASCII)
+    return len(set(pairs)) or None
+
+
+def memory_total() -> int:
+    """Bytes of memory that the system can use."""
+    if proc.LINUX:
+        return (proc.number(proc.read("/proc/meminfo"), b"MemTotal:") or 0) * 1024
+    import psutil
+
+    return int(psutil.virtual_memory().total)
 
 
 def parse_cpuinfo(said: str) -> str:
@@ -215,6 +239,8 @@ def os_of_macos() -> list[Part]:
 
 def _sysctl(name: str) -> str:
     """One value of the system's own table; empty where there is none."""
+    import subprocess
+
     try:
         ended = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
     except (OSError, subprocess.SubprocessError):

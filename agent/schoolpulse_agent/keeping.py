@@ -16,11 +16,6 @@ from pathlib import Path
 from schoolpulse_agent import settings
 from schoolpulse_agent.enroll import Answer, Request
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Sections = dict[str, dict[str, str]]
 _HEADER = re.compile(r"\s*\[\s*([a-z]+)\s*\]\s*(#.*)?", re.ASCII).fullmatch
 
@@ -131,6 +126,10 @@ def _line(setting: tuple[str, str]) -> str:
 
 
 def _is_edit(text: str, made: str, sections: Sections) -> bool:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         old, new = tomllib.loads(text), tomllib.loads(made)
     except tomllib.TOMLDecodeError:

@@ -8,8 +8,9 @@ manifest that a principal signs: ``cycle.py`` sends nothing that does not stand 
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from schoolpulse_agent import probes
@@ -71,8 +72,14 @@ class Probe:
         raise NotImplementedError
 
 
+@lru_cache(maxsize=1)
 def names() -> list[str]:
     """Names of all probes, sorted: the files in ``probes/``."""
+    folder = Path(probes.__path__[0])
+    if folder.is_dir():
+        return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    import pkgutil  # in a zip; pkgutil costs 0.8 MB
+
     return sorted(module.name for module in pkgutil.iter_modules(probes.__path__))
 
 

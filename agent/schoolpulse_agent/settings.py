@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from dataclasses import dataclass, field, fields
@@ -12,11 +11,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from schoolpulse_agent import probe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 T = TypeVar("T")
 _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_-]{0,64}", re.ASCII).fullmatch
@@ -148,6 +142,10 @@ def load(path: Path | None) -> Settings:
     """Read a settings file; None means all defaults. Raises SettingsError."""
     if path is None:
         return parse({}, "defaults")
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         found = parse(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
     except OSError as why:
@@ -247,6 +245,8 @@ _KINDS = {str: "text", float: "number", bool: "true or false", tuple: "list of t
 def _known(given: dict[str, Any], known: list[str], where: str) -> None:
     for name in given:
         if name not in known:
+            import difflib
+
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise SettingsError(f"{where}: unknown setting {name!r}: {hint}")

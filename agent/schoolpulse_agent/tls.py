@@ -10,7 +10,6 @@ import contextlib
 import re
 import select
 import ssl
-from datetime import datetime, timezone
 from typing import Any
 
 MADE = 1_793_000_000  # unix seconds (October 2026): an earlier clock is wrong
@@ -97,5 +96,7 @@ def _elements(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def _time(tag: int, said: str) -> int:
+    from datetime import datetime, timezone
+
     form = "%y%m%d%H%M%SZ" if tag == 0x17 else "%Y%m%d%H%M%SZ"  # UTCTime, GeneralizedTime
     return int(datetime.strptime(said, form).replace(tzinfo=timezone.utc).timestamp() * 1000)

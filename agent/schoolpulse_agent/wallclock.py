@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import psutil
-
 FAR = 10_000  # milliseconds: nearer to the centre's is good enough, for a receipt may be on its way that long
 
 
@@ -19,6 +17,8 @@ def uptime() -> float:
     """Seconds since boot, sleep included; no clock step changes it."""
     if hasattr(time, "CLOCK_BOOTTIME"):  # Linux
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+    import psutil
+
     return max(0.0, time.time() - psutil.boot_time())
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from running import wait_until
 
 from schoolpulse_agent import wire
 from schoolpulse_agent.cycle import Cycle
@@ -234,6 +235,7 @@ def test_a_probe_that_hangs_is_called_stuck_stops_no_other_and_is_read_again_whe
     assert groups["probe,probe=slow"] == {"up": 0.0, "seconds": 60.0, "stuck": 1.0}
     assert slow.reads == 1  # one thread that hangs is enough
     slow.go.set()
+    wait_until(lambda: not cycle._running["slow"]._running.locked(), 5, "its thread has ended")
     clock.now = 120.0
     groups = cycle.read()
     assert groups["load"] == {"one": 0.5}

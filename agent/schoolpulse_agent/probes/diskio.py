@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import psutil
-
+from schoolpulse_agent import proc
 from schoolpulse_agent.probe import Metric, Reading, Tag, Why
 
 METRICS = {
@@ -30,15 +29,34 @@ METRICS = {
 }
 TAGS = {("diskio", "name"): Tag("Name of the disk", "Tên ổ đĩa", "sda")}
 WHY = Why("Shows disks that slow a machine down.", "Cho biết ổ đĩa làm chậm máy.")
-_FIELDS = {
-    "read_count": "reads",
-    "write_count": "writes",
-    "read_bytes": "read_bytes",
-    "write_bytes": "write_bytes",
-    "read_time": "read_time",
-    "write_time": "write_time",
-    "busy_time": "io_time",  # Linux only
-}
+_THEIRS = ("read_count", "write_count", "read_bytes", "write_bytes", "read_time", "write_time", "busy_time")  # psutil's
+_OURS = ("reads", "writes", "read_bytes", "write_bytes", "read_time", "write_time", "io_time")
+SECTOR = 512  # bytes, whatever the disk's own sectors are
+Disks = dict[str, dict[str, float]]
+
+
+def parse_diskstats(text: bytes) -> Disks:
+    """Counters by name of disk or partition, of Linux's /proc/diskstats (Documentation/admin-guide/iostats.rst)."""
+    found: Disks = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 13 or not b"".join(words[3:13]).isdigit():
+            continue
+        reads, _, read_sectors, read_ms, writes, _, write_sectors, write_ms, _, busy_ms = map(float, words[3:13])
+        values = (reads, writes, read_sectors * SECTOR, write_sectors * SECTOR, read_ms, write_ms, busy_ms)
+        found[words[2].decode("ascii", "replace")] = dict(zip(_OURS, values))
+    return found
+
+
+def _disks() -> Disks:
+    if proc.LINUX:
+        return parse_diskstats(proc.read("/proc/diskstats"))
+    import psutil
+
+    found: Disks = {}
+    for name, io in (psutil.disk_io_counters(perdisk=True) or {}).items():
+        found[name] = {ours: float(getattr(io, theirs)) for theirs, ours in zip(_THEIRS, _OURS) if hasattr(io, theirs)}
+    return found
 
 
 @dataclass
@@ -50,14 +68,11 @@ class Probe:
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading a disk, with tag ``name``."""
-        disks = psutil.disk_io_counters(perdisk=True) or {}
-        for name, io in disks.items():
-            if name.startswith(self.skip) or not (io.read_count or io.write_count) or _is_partition(name, disks):
+        disks = _disks()
+        for name, fields in disks.items():
+            if name.startswith(self.skip) or not (fields["reads"] or fields["writes"]) or _is_partition(name, disks):
                 continue
-            counts = io._asdict()
-            yield Reading(
-                "diskio", {"name": name}, {ours: float(counts[k]) for k, ours in _FIELDS.items() if k in counts}
-            )
+            yield Reading("diskio", {"name": name}, fields)
 
 
 def _is_partition(name: str, disks: Mapping[str, object]) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psutil
-
+from schoolpulse_agent import proc
 from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
@@ -25,6 +24,33 @@ WHY = Why(
 )
 
 
+_LINES = (b"MemTotal:", b"MemFree:", b"Buffers:", b"Cached:", b"SReclaimable:", b"MemAvailable:")
+
+
+def parse_meminfo(text: bytes) -> dict[str, float]:
+    """Bytes by field, of Linux's /proc/meminfo (proc(5)). Raises ValueError where that has no total.
+
+    ``used`` is what neither is free nor serves as a buffer or cache, as Telegraf has it.
+    """
+    total, free, buffered, pages, slabs, available = (proc.number(text, name) for name in _LINES)
+    if not total or free is None:
+        raise ValueError("/proc/meminfo tells no memory")
+    buffered, cached = buffered or 0, (pages or 0) + (slabs or 0)
+    available = free + cached + buffered if available is None else available  # before Linux 3.14 there is none
+    found = {"total": total, "available": available, "free": free, "cached": cached, "buffered": buffered}
+    found["used"] = max(0, total - free - cached - buffered)
+    return {name: value * 1024.0 for name, value in found.items()}
+
+
+def _bytes() -> dict[str, float]:
+    if proc.LINUX:
+        return parse_meminfo(proc.read("/proc/meminfo"))
+    import psutil
+
+    mem = psutil.virtual_memory()
+    return {name: float(getattr(mem, name)) for name in ("total", "available", "used", "free")}
+
+
 @dataclass
 class Probe:
     """The machine's memory as a whole."""
@@ -33,15 +59,7 @@ class Probe:
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading."""
-        mem = psutil.virtual_memory()
-        fields = {
-            "total": float(mem.total),
-            "available": float(mem.available),
-            "used": float(mem.used),
-            "free": float(mem.free),
-            "used_percent": round(100 * mem.used / mem.total, 2),
-            "available_percent": round(100 * mem.available / mem.total, 2),
-        }
-        if hasattr(mem, "cached"):  # Linux
-            fields.update(cached=float(mem.cached), buffered=float(mem.buffers))
-        yield Reading("mem", {}, fields)
+        found = _bytes()
+        for name in ("used", "available"):
+            found[f"{name}_percent"] = round(100 * found[name] / found["total"], 2)
+        yield Reading("mem", {}, found)

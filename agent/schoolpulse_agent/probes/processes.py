@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
-
+from schoolpulse_agent import proc
 from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
@@ -20,16 +19,15 @@ WHY = Why(
     "Shows machines where programs pile up or wait for the disk.",
     "Cho biết máy có chương trình bị dồn hoặc phải chờ ổ đĩa.",
 )
-_STAT = Path("/proc/stat")  # two lines of it cost 0.03 ms; asking each process for its state costs 7 ms
 
 
-def states(stat: str) -> dict[str, float]:
+def states(stat: bytes) -> dict[str, float]:
     """``procs_running`` and ``procs_blocked`` of Linux's /proc/stat (proc(5))."""
     found = {}
     for line in stat.splitlines():
-        name, _, value = line.partition(" ")
-        if name in ("procs_running", "procs_blocked"):
-            found[name[len("procs_") :]] = float(value)
+        name, _, value = line.partition(b" ")
+        if name in (b"procs_running", b"procs_blocked"):
+            found[name[len("procs_") :].decode()] = float(value)
     return found
 
 
@@ -41,7 +39,12 @@ class Probe:
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading."""
-        fields = {"total": float(len(psutil.pids()))}
-        if _STAT.exists():
-            fields.update(states(_STAT.read_text()))
-        yield Reading("processes", {}, fields)
+        if proc.LINUX:
+            # Two lines of /proc/stat cost 0.03 ms; asking each process for its state costs 7 ms.
+            total = sum(map(str.isdigit, os.listdir("/proc")))  # noqa: PTH208 - a Path for each costs more than the rest
+            found = {"total": float(total), **states(proc.read("/proc/stat"))}
+        else:
+            import psutil
+
+            found = {"total": float(len(psutil.pids()))}
+        yield Reading("processes", {}, found)

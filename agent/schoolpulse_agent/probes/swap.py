@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psutil
-
+from schoolpulse_agent import proc
 from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
@@ -23,6 +23,23 @@ TAGS: Tags = {}
 WHY = Why("Shows machines that are slow because memory is short.", "Cho biết máy chậm vì thiếu bộ nhớ RAM.")
 
 
+def parse(meminfo: bytes, vmstat: bytes, page: int) -> dict[str, float]:
+    """Bytes by field, of Linux's /proc/meminfo and /proc/vmstat, whose pages are so many bytes (proc(5))."""
+    total, free = ((proc.number(meminfo, name) or 0) * 1024.0 for name in (b"SwapTotal:", b"SwapFree:"))
+    read, written = (float((proc.number(vmstat, name) or 0) * page) for name in (b"pswpin", b"pswpout"))
+    return {"total": total, "used": total - free, "free": free, "in": read, "out": written}
+
+
+def _bytes() -> dict[str, float]:
+    if proc.LINUX:
+        return parse(proc.read("/proc/meminfo"), proc.read("/proc/vmstat"), os.sysconf("SC_PAGESIZE"))
+    import psutil
+
+    swap = psutil.swap_memory()
+    found = {"total": swap.total, "used": swap.used, "free": swap.free, "in": swap.sin, "out": swap.sout}
+    return {name: float(value) for name, value in found.items()}
+
+
 @dataclass
 class Probe:
     """The machine's swap space as a whole."""
@@ -31,13 +48,6 @@ class Probe:
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading."""
-        swap = psutil.swap_memory()
-        fields = {
-            "total": float(swap.total),
-            "used": float(swap.used),
-            "free": float(swap.free),
-            "used_percent": float(swap.percent),
-            "in": float(swap.sin),
-            "out": float(swap.sout),
-        }
-        yield Reading("swap", {}, fields)
+        found = _bytes()
+        found["used_percent"] = round(100 * found["used"] / found["total"], 2) if found["total"] else 0.0
+        yield Reading("swap", {}, found)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psutil
-
+from schoolpulse_agent import proc
 from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 
 METRICS = {
@@ -15,6 +15,7 @@ METRICS = {
     ("system", "load5"): Metric("1", "Load, 5 minutes", "Tải hệ thống 5 phút", "0.38"),
     ("system", "load15"): Metric("1", "Load, 15 minutes", "Tải hệ thống 15 phút", "0.31"),
     ("system", "uptime"): Metric("s", "Time since boot", "Thời gian hoạt động liên tục", "18240.5"),
+    ("system", "asleep"): Metric("s total", "Time asleep since boot", "Thời gian ngủ từ khi bật máy", "5400"),
     ("system", "n_users"): Metric("1", "Signed-in sessions (count only)", "Số phiên đăng nhập (chỉ đếm)", "1"),
     ("system", "n_cpus"): Metric("1", "Processors", "Số bộ xử lý", "4"),
 }
@@ -25,6 +26,38 @@ WHY = Why(
 )
 
 
+UTMP = ("/run/utmp", "/var/run/utmp")
+_RECORD, _USER_PROCESS = 384, 7  # bytes of a record of utmp(5) and the type of one that is a session
+
+
+def sessions(utmp: bytes) -> int:
+    """How many of utmp's records are sessions: their types are looked at, never their names (utmp(5))."""
+    types = (int.from_bytes(utmp[at : at + 2], "little") for at in range(0, len(utmp) - _RECORD + 1, _RECORD))
+    return sum(kind == _USER_PROCESS for kind in types)
+
+
+def _of_linux() -> dict[str, float]:
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    asleep = uptime - time.clock_gettime(time.CLOCK_MONOTONIC)
+    utmp = next(filter(None, (proc.once(path, 384 * 500) for path in UTMP)), b"")
+    # The kernel's two clocks are read one after the other: less than a second is no sleep.
+    return {"uptime": uptime, "asleep": asleep if asleep >= 1 else 0.0, "n_users": float(sessions(utmp))}
+
+
+def _of_psutil() -> dict[str, float]:
+    import psutil
+
+    return {"uptime": max(0.0, time.time() - psutil.boot_time()), "n_users": float(len(psutil.users()))}
+
+
+def _load() -> tuple[float, float, float]:
+    if hasattr(os, "getloadavg"):
+        return os.getloadavg()
+    import psutil
+
+    return psutil.getloadavg()  # which counts by itself on Windows
+
+
 @dataclass
 class Probe:
     """The machine as a whole."""
@@ -33,13 +66,6 @@ class Probe:
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading."""
-        load1, load5, load15 = psutil.getloadavg()
-        fields = {
-            "load1": round(load1, 2),
-            "load5": round(load5, 2),
-            "load15": round(load15, 2),
-            "uptime": round(max(0.0, time.time() - psutil.boot_time()), 1),
-            "n_users": float(len(psutil.users())),
-            "n_cpus": float(psutil.cpu_count() or 0),
-        }
-        yield Reading("system", {}, fields)
+        fields = dict(zip(("load1", "load5", "load15"), _load()))
+        fields.update(_of_linux() if proc.LINUX else _of_psutil(), n_cpus=float(os.cpu_count() or 0))
+        yield Reading("system", {}, {name: round(value, 2) for name, value in fields.items()})
