@@ -20,6 +20,7 @@ from schoolpulse_agent import identity, inventory, origin
 from schoolpulse_agent.care import Care, Stock
 from schoolpulse_agent.configuration import Configuration
 from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.footprint import Footprint
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.renewal import Renewal
@@ -77,6 +78,12 @@ class Agent:
         """Whether the settings file now holds another identity: this agent is to end and a new one to be built."""
         return self._care is not None and self._care.replaced
 
+    @property
+    def too_large(self) -> bool:
+        """Whether its process is to end, and to be started anew by whoever started it."""
+        footprint = self._care.footprint if self._care else None
+        return footprint is not None and footprint.too_large
+
     def due(self) -> float:
         """When ``work`` must be called next at the latest (monotonic seconds)."""
         return max(self._paused, min(self._due, self.link.due()))
@@ -120,6 +127,8 @@ class Agent:
             "dropped": float(outbox.dropped),
             "damaged": float(outbox.damaged),
         }
+        if self._care and self._care.footprint:
+            groups["agent"].update(self._care.footprint.look())
         if self.wallclock.settled:
             groups["agent"]["clock_offset"] = self.wallclock.offset_ms / 1000
         outbox.append(self.wallclock.now(), round(self.wallclock.uptime(), 3), groups)
@@ -133,8 +142,8 @@ class Agent:
             self._lock = None
 
 
-def build(settings: Settings, new: bool = False) -> Agent:
-    """The agent that these settings describe; ``new``: its identity is of just now.
+def build(settings: Settings, new: bool = False, alone: bool = True) -> Agent:
+    """The agent that these settings describe; ``new``: its identity is of just now; ``alone``: in a process of its own.
 
     Raises SettingsError and OSError (its folder can't be used).
     """
@@ -149,7 +158,8 @@ def build(settings: Settings, new: bool = False) -> Agent:
     origin.note(folder, measured, outbox.held(), outbox.epoch)
     link = Link(settings, outbox, WallClock(), hardware=hardware)
     renewal = Renewal(settings, link, new=new) if settings.path and settings.centre.url else None
-    care = Care(link, cycle, configuration, Stock(inventory.read), renewal)
+    footprint = Footprint(configuration.settings.limits) if alone else None
+    care = Care(link, cycle, configuration, Stock(inventory.read), renewal, footprint)
     return Agent(cycle.read, outbox, link, care.interval, care, lock)
 
 
@@ -170,9 +180,9 @@ def _require_alone(folder: Path) -> int | None:
 
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
-    """Run agents until stop is set or one of them has got another identity, then close them."""
+    """Run agents until stop is set or one of them is to begin anew, then close them."""
     try:
-        while not stop.is_set and not any(agent.replaced for agent in agents):
+        while not stop.is_set and not any(agent.replaced or agent.too_large for agent in agents):
             for agent in agents:
                 try:
                     agent.work()

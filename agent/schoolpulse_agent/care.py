@@ -11,6 +11,7 @@ from typing import Callable
 from schoolpulse_agent import __version__
 from schoolpulse_agent.configuration import Configuration
 from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.footprint import Footprint
 from schoolpulse_agent.link import About, Link
 from schoolpulse_agent.parts import Inventory
 from schoolpulse_agent.ranges import Ranges
@@ -57,12 +58,19 @@ class Care:
         configuration: Configuration,
         stock: Stock,
         renewal: Renewal | None = None,
+        footprint: Footprint | None = None,
     ) -> None:
-        self.interval = configuration.settings.reports.interval  # seconds between two reports as it is now
+        """``footprint``: of a process that is this agent's alone."""
+        self.footprint = footprint
         self._link, self._cycle, self._configuration = link, cycle, configuration
         self._stock, self._renewal = stock, renewal
         self._measured = 0  # reports of this start when the configuration in force began
         self._tell()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two reports as it is now."""
+        return self._configuration.settings.reports.interval * (self.footprint.stretch if self.footprint else 1.0)
 
     @property
     def replaced(self) -> bool:
@@ -81,9 +89,7 @@ class Care:
         self._stock.work()
         if self._renewal:
             self._renewal.work()
-        link.tell(
-            About(__version__, configuration.version, configuration.refused), self._stock.inventory, self.interval
-        )
+        self._tell()
 
     def failed(self, why: str) -> None:
         """The agent's loop has met an error: a configuration on trial is what brought it."""
@@ -103,4 +109,5 @@ class Care:
         self._measured = self._link.outbox.newest
         self._cycle.change(settings.probes)
         self._link.window.replay_spread = settings.reports.replay_spread
-        self.interval = settings.reports.interval
+        if self.footprint:
+            self.footprint.limits = settings.limits

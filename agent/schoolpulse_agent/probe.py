@@ -129,6 +129,19 @@ OWN_METRICS: Metrics = {
     ("agent", "clock_offset"): Metric(
         "s", "Centre's clock minus this machine's", "Giờ trung tâm trừ giờ máy này", "0.12"
     ),
+    ("agent", "cpu_usage"): Metric(
+        "%",
+        "Processor time of this agent, of one processor",
+        "CPU mà phần mềm này dùng, tính trên một bộ xử lý",
+        "0.01",
+    ),
+    ("agent", "memory_rss"): Metric("B", "Memory of this agent", "Bộ nhớ RAM mà phần mềm này dùng", "23068672"),
+    ("agent", "stretch"): Metric(
+        "1",
+        "Times its interval this agent waits to stay within its limits",
+        "Số lần giãn chu kỳ để không vượt giới hạn",
+        "1",
+    ),
     ("agent", "damaged"): Metric(
         "1 total", "Damaged blocks found on disk since start", "Khối dữ liệu hỏng trên đĩa từ khi chạy", "0"
     ),

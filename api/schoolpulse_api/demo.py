@@ -61,7 +61,7 @@ def _agent(member: Member, settings: Settings) -> agent.Agent:
     }
     own = agent_settings.parse(document, "demo")
     if not member.number:
-        return agent.build(own)
+        return agent.build(own, alone=False)
     outbox = Outbox(settings.home / "agents" / member.id)
     return agent.Agent(LabPC(member.number).read, outbox, Link(own, outbox, WallClock()), LAB_INTERVAL)
 

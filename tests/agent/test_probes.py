@@ -200,8 +200,16 @@ def test_process_states_come_from_two_lines_of_proc_stat(stat: bytes, expected: 
     assert processes.states(stat) == expected
 
 
-def test_there_is_at_least_this_process() -> None:
-    assert fields("processes")["total"] >= 1
+def test_processes_are_counted_every_few_minutes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = processes.Probe()
+    clock = iter((1000.0, 1060.0, 1240.0, 1300.0, 1360.0))
+    monkeypatch.setattr(processes.time, "monotonic", lambda: next(clock))
+    counted = []
+    for _ in range(5):
+        (reading,) = one.read()
+        counted.append(reading.fields.get("total", 0.0) >= 1)
+        assert reading.fields["running"] >= 1
+    assert counted == [True, False, False, True, False]
 
 
 def test_memory_in_use_is_a_share_of_what_is_there() -> None:

@@ -101,7 +101,7 @@ class Probe:
     """Every local disk, once, but for those under a person's name; ``types``: file systems that count as local."""
 
     patience: ClassVar[float] = 10.0  # a disk that is dying may not answer
-    every: float = 0.0
+    every: float = 300.0
     types: tuple[str, ...] = LOCAL
 
     def read(self) -> Iterator[Reading]:

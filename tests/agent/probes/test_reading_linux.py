@@ -233,7 +233,8 @@ def test_no_table_however_broken_raises(text: bytes) -> None:
 # The reader
 
 
-def test_a_file_of_proc_is_read_anew_each_time(tmp_path: Path) -> None:
+def test_a_file_of_proc_is_read_anew_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proc, "NOW", 0.0)
     file = tmp_path / "stat"
     file.write_bytes(b"one")
     assert proc.read(str(file)) == b"one"
@@ -241,6 +242,18 @@ def test_a_file_of_proc_is_read_anew_each_time(tmp_path: Path) -> None:
     assert proc.read(str(file)) == b"two, longer"
     file.write_bytes(b"x" * 200_000)
     assert len(proc.read(str(file))) == 200_000
+
+
+def test_two_probes_of_one_report_share_a_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(proc.time, "monotonic", lambda: now[0])
+    file = tmp_path / "meminfo"
+    file.write_bytes(b"one")
+    assert proc.read(str(file)) == b"one"
+    file.write_bytes(b"two")
+    assert proc.read(str(file)) == b"one"
+    now[0] += 2 * proc.NOW
+    assert proc.read(str(file)) == b"two"
 
 
 def test_a_file_that_may_go_away_is_not_kept_open(tmp_path: Path) -> None:
