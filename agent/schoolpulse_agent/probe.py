@@ -131,14 +131,14 @@ OWN_METRICS: Metrics = {
     ),
     ("agent", "cpu_usage"): Metric(
         "%",
-        "Processor time of this agent, of one processor",
-        "CPU mà phần mềm này dùng, tính trên một bộ xử lý",
+        "Use of one processor by this agent",
+        "Phần mềm này dùng bao nhiêu một bộ xử lý",
         "0.01",
     ),
     ("agent", "memory_rss"): Metric("B", "Memory of this agent", "Bộ nhớ RAM mà phần mềm này dùng", "23068672"),
     ("agent", "stretch"): Metric(
         "1",
-        "Times its interval this agent waits to stay within its limits",
+        "Interval stretched, to stay within its limits",
         "Số lần giãn chu kỳ để không vượt giới hạn",
         "1",
     ),

@@ -202,10 +202,9 @@ def test_process_states_come_from_two_lines_of_proc_stat(stat: bytes, expected: 
 
 def test_processes_are_counted_every_few_minutes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     one = processes.Probe()
-    clock = iter((1000.0, 1060.0, 1240.0, 1300.0, 1360.0))
-    monkeypatch.setattr(processes.time, "monotonic", lambda: next(clock))
-    counted = []
-    for _ in range(5):
+    clock, counted = [0.0], []
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    for clock[0] in (1000.0, 1060.0, 1240.0, 1300.0, 1360.0):
         (reading,) = one.read()
         counted.append(reading.fields.get("total", 0.0) >= 1)
         assert reading.fields["running"] >= 1
