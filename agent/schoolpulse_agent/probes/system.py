@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +48,16 @@ def _of_linux() -> dict[str, float]:
 def _of_psutil() -> dict[str, float]:
     import psutil
 
-    return {"uptime": max(0.0, time.time() - psutil.boot_time()), "n_users": float(len(psutil.users()))}
+    found = {"uptime": max(0.0, time.time() - psutil.boot_time()), "n_users": float(len(psutil.users()))}
+    if sys.platform == "win32":  # not yet run on a real one
+        import ctypes
+
+        awake, kernel = ctypes.c_ulonglong(), ctypes.windll.kernel32
+        kernel.GetTickCount64.restype = ctypes.c_ulonglong
+        kernel.QueryUnbiasedInterruptTime(ctypes.byref(awake))  # in 100 ns, without sleep; the other in ms, with it
+        asleep = kernel.GetTickCount64() / 1e3 - awake.value / 1e7
+        found["asleep"] = asleep if asleep >= 1 else 0.0
+    return found
 
 
 def _load() -> tuple[float, float, float]:

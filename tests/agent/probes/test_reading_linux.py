@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -216,6 +220,29 @@ def test_time_asleep_is_what_one_clock_of_the_kernel_counts_and_the_other_does_n
     monkeypatch.setattr(system.time, "clock_gettime", clocks.__getitem__)
     (reading,) = system.Probe().read()
     assert (reading.fields["uptime"], reading.fields["asleep"]) == (9000.0, 3600.0)
+
+
+def clock_of_windows(milliseconds: int) -> Any:
+    """A function of kernel32 as ctypes shows it, which takes ``restype`` and a reference."""
+
+    def ask(reference: Any = None) -> int:
+        if reference is not None:
+            reference._obj.value = milliseconds * 10_000
+        return milliseconds
+
+    return ask
+
+
+def test_on_windows_time_asleep_is_the_difference_of_two_clocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = SimpleNamespace(
+        GetTickCount64=clock_of_windows(9_000_000), QueryUnbiasedInterruptTime=clock_of_windows(5_400_000)
+    )
+    monkeypatch.setattr(system.proc, "LINUX", False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    (reading,) = system.Probe().read()
+    assert reading.fields["asleep"] == 3600.0
+    assert reading.fields["uptime"] > 0
 
 
 # Any bytes
