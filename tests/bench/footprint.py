@@ -11,10 +11,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-GONE = (ProcessLookupError, FileNotFoundError, psutil.NoSuchProcess, OSError)
+GONE = (psutil.NoSuchProcess, OSError)  # it has ended since we found it
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,17 @@ def held(pid: int) -> Held:
     return Held(rss * 1024 / 1e6, pss * 1024 / 1e6, threads, processes, ports)
 
 
+def unshared_python(pid: int) -> float:
+    """MB of PSS that a process would have more if no other ran Python: with some that do, PSS flatters it."""
+    more, path = 0, ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if head := re.match(r"[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \S+\s*(.*)", line):
+            path = head[1]
+        elif "/python" in path and (size := re.match(r"(Rss|Pss):\s+(\d+) kB", line)):
+            more += int(size[2]) if size[1] == "Rss" else -int(size[2])
+    return more * 1024 / 1e6
+
+
 def touched(folder: Path) -> dict[Path, tuple[int, int]]:
     """Every file and folder in it, with its size and when it was changed: equal if nothing was touched."""
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")]}
@@ -86,5 +98,8 @@ def _number(pattern: str, path: Path) -> int:
     return int(found[1]) if found else 0
 
 
-def _listens(each: psutil._common.pconn) -> bool:
-    return each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr)
+def _listens(each: Any) -> bool:
+    """TCP that listens, or UDP on a port that was chosen: one that the kernel gave is there to send from."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    given = not each.laddr or first <= each.laddr.port <= last
+    return each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr and not given)

@@ -1,4 +1,4 @@
-"""The agent as a package installs it: the system's Python alone, the agent and its libraries in a folder of their own."""
+"""The agent as a package installs it: the system's Python, the agent and its libraries in a folder of their own."""
 
 from __future__ import annotations
 
@@ -67,6 +67,10 @@ class Installed:
         command = [self.python, "-c", "import platform; print(platform.python_version())"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
+    def state(self, device: str) -> Path:
+        """Where it keeps reports that nobody has confirmed."""
+        return self.folder / device / "state"
+
     def settings(self, device: str, secret: str, port: int, ca: Path, interval: float) -> Path:
         """Its settings file; reports are kept in a folder beside it."""
         own = self.folder / device
@@ -75,7 +79,7 @@ class Installed:
         path.write_text(
             f'[device]\nid = "{device}"\nschool = "s"\nsecret = "{secret}"\n'
             f'[broker]\nurl = "mqtts://127.0.0.1:{port}"\nca_file = "{ca}"\n'
-            f'[reports]\ninterval = {interval}\nfolder = "{own / "state"}"\n'
+            f'[reports]\ninterval = {interval}\nfolder = "{self.state(device)}"\n'
         )
         path.chmod(0o600)
         return path

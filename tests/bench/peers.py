@@ -15,7 +15,6 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,17 +23,21 @@ from heard import Heard
 from running import Program, free_port
 
 # What the template "Linux by Zabbix agent active" 6.0 asks for each minute, its discoveries as found here.
-ZABBIX_ITEMS = """agent.ping kernel.maxfiles kernel.maxproc proc.num proc.num[,,run] system.boottime system.cpu.intr
+ZABBIX_ITEMS = """
+agent.ping kernel.maxfiles kernel.maxproc proc.num proc.num[,,run] system.boottime system.cpu.intr
 system.cpu.load[all,avg1] system.cpu.load[all,avg5] system.cpu.load[all,avg15] system.cpu.num system.cpu.switches
 system.cpu.util[,guest] system.cpu.util[,guest_nice] system.cpu.util[,idle] system.cpu.util[,interrupt]
 system.cpu.util[,iowait] system.cpu.util[,nice] system.cpu.util[,softirq] system.cpu.util[,steal]
 system.cpu.util[,system] system.cpu.util[,user] system.localtime system.swap.size[,free] system.swap.size[,pfree]
 system.swap.size[,total] system.uptime system.users.num vm.memory.size[available] vm.memory.size[pavailable]
-vm.memory.size[total] vfs.fs.size[/,pused] vfs.fs.size[/,total] vfs.fs.size[/,used] vfs.fs.inode[/,pfree]""".split()
-ZABBIX_CARD = "net.if.in[{0}] net.if.in[{0},dropped] net.if.in[{0},errors] net.if.out[{0}] net.if.out[{0},dropped] "
-ZABBIX_CARD += "net.if.out[{0},errors] vfs.file.contents[/sys/class/net/{0}/operstate]"
-# Those that Debian's own collectd.conf loads; ``network`` in place of ``rrdtool``, which keeps everything on the machine.
-COLLECTD_PLUGINS = "battery cpu df disk entropy interface irq load memory processes swap users network".split()
+vm.memory.size[total] vfs.fs.size[/,pused] vfs.fs.size[/,total] vfs.fs.size[/,used] vfs.fs.inode[/,pfree]
+"""
+ZABBIX_CARD = """
+net.if.in[{0}] net.if.in[{0},dropped] net.if.in[{0},errors] net.if.out[{0}] net.if.out[{0},dropped]
+net.if.out[{0},errors] vfs.file.contents[/sys/class/net/{0}/operstate]
+"""
+# Those of Debian's own collectd.conf; ``network`` in place of ``rrdtool``, which keeps everything on the machine.
+COLLECTD_PLUGINS = "battery cpu df disk entropy interface irq load memory processes swap users network"
 
 
 class Peer:
@@ -42,15 +45,17 @@ class Peer:
 
     package = program = ""
 
-    def __init__(self, folder: Path, interval: float) -> None:
+    def __init__(self, folder: Path, memory: Path, interval: float) -> None:
+        """``folder``: its own, on a disk. ``memory``: one that is on none, for what it prints."""
         path = shutil.which(self.program, path="/usr/sbin:/usr/bin:/sbin:/bin")
         if path is None:
-            raise LookupError(f"{self.package} is not installed: apt-get install --no-install-recommends {self.package}")
+            raise LookupError(
+                f"{self.package} is not installed: apt-get install --no-install-recommends {self.package}"
+            )
         self.folder, self.interval, self.heard = folder, interval, Heard()
         self._ended = threading.Event()
         folder.mkdir()
-        listen = self._prepare()
-        self.running = Program([path, *listen], folder, DO_NOT_TRACK="1")
+        self.running = Program([path, *self._prepare()], memory, DO_NOT_TRACK="1")
         self._thread = threading.Thread(target=self._until_ended, daemon=True)
         self._thread.start()
 
@@ -58,10 +63,12 @@ class Peer:
         """End it, and who listens to it."""
         self._ended.set()
         children = psutil.Process(self.running.process.pid).children(recursive=True)
-        self.running.stop()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        try:
+            self.running.stop()
+        finally:
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
         self._thread.join(10)
 
     def _prepare(self) -> list[str]:
@@ -81,11 +88,11 @@ class Peer:
 class _Scraped(Peer):
     path = ""
 
-    def __init__(self, folder: Path, interval: float) -> None:
+    def __init__(self, folder: Path, memory: Path, interval: float) -> None:
         self._port = free_port()
         self._due = time.monotonic()
         self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        super().__init__(folder, interval)
+        super().__init__(folder, memory, interval)
 
     def _take(self) -> None:
         self._due += self.interval
@@ -135,7 +142,7 @@ class Collectd(Peer):
         self._socket.bind(("127.0.0.1", 0))
         self._socket.settimeout(1)
         path = self.folder / "collectd.conf"
-        load = "".join(f"LoadPlugin {name}\n" for name in COLLECTD_PLUGINS)
+        load = "".join(f"LoadPlugin {name}\n" for name in COLLECTD_PLUGINS.split())
         path.write_text(
             f'Hostname "peer"\nFQDNLookup false\nBaseDir "{self.folder}"\nPIDFile "{self.folder}/pid"\n'
             f'TypesDB "/usr/share/collectd/types.db"\nInterval {self.interval}\n{load}'
@@ -185,7 +192,7 @@ class ZabbixAgent2(Peer):
 
     def _items(self) -> list[dict[str, object]]:
         cards = [name for name in psutil.net_io_counters(pernic=True) if name != "lo"]
-        keys = [*ZABBIX_ITEMS, *(key for card in cards for key in ZABBIX_CARD.format(card).split())]
+        keys = [*ZABBIX_ITEMS.split(), *(key for card in cards for key in ZABBIX_CARD.format(card).split())]
         more = {"delay": f"{max(1, round(self.interval))}", "lastlogsize": 0, "mtime": 0}
         return [{"key": key, "key_orig": key, "itemid": number, **more} for number, key in enumerate(keys, 1)]
 
@@ -208,7 +215,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return parts
 
 
-PEERS: dict[str, Callable[[Path, float], Peer]] = {
+PEERS: dict[str, type[Peer]] = {
     "node_exporter": NodeExporter,
     "collectd": Collectd,
     "zabbix_agent2": ZabbixAgent2,
