@@ -152,12 +152,7 @@ class Collectd(Peer):
 
     def _take(self) -> None:
         packet = self._socket.recv(65536)
-        values, at = 0, 0
-        while at + 4 <= len(packet):  # parts: type, length with this head; type 6 begins with the number of its values
-            kind, length = struct.unpack_from(">HH", packet, at)
-            values += struct.unpack_from(">H", packet, at + 4)[0] if kind == 6 else 0
-            at += max(4, length)
-        self.heard.add(1, len(packet), values)
+        self.heard.add(1, len(packet), collectd_values(packet))
 
 
 class ZabbixAgent2(Peer):
@@ -178,7 +173,7 @@ class ZabbixAgent2(Peer):
         connection, _ = self._server.accept()
         with connection:
             connection.settimeout(5)
-            body, size = _zabbix_frame(connection)
+            body, size = zabbix_frame(connection)
             asked = json.loads(body)
             if asked["request"] == "active checks":
                 answer = {"response": "success", "data": self._items()}
@@ -197,8 +192,18 @@ class ZabbixAgent2(Peer):
         return [{"key": key, "key_orig": key, "itemid": number, **more} for number, key in enumerate(keys, 1)]
 
 
-def _zabbix_frame(connection: socket.socket) -> tuple[bytes, int]:
-    """What one message says, and its size on the wire; header protocol: flag 2 is zlib."""
+def collectd_values(packet: bytes) -> int:
+    """How many values it carries. Parts: type, length with this head; type 6 begins with the number of its values."""
+    values, at = 0, 0
+    while at + 6 <= len(packet):
+        kind, length, count = struct.unpack_from(">HHH", packet, at)
+        values += count if kind == 6 else 0
+        at += max(4, length)
+    return values
+
+
+def zabbix_frame(connection: socket.socket) -> tuple[bytes, int]:
+    """What one message says, and its size on the wire. Head: ZBXD, flags of which 2 is zlib, size, reserved."""
     head = _exactly(connection, 13)
     assert head[:4] == b"ZBXD", head
     body = _exactly(connection, struct.unpack_from("<I", head, 5)[0])
