@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -131,6 +132,20 @@ def beside(names: Sequence[str], reports: int, interval: float, folder: Path, me
     return results
 
 
+def aside(work: Callable[[], list[Result]]) -> Future[list[Result]]:
+    """Do it meanwhile, in a thread that Ctrl-C does not wait for."""
+    done: Future[list[Result]] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as why:
+            done.set_exception(why)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
+
+
 def package(tree: Path) -> list[Result]:
     """The size of the package, if one has been made."""
     made = sorted((tree / "dist").glob("schoolpulse-agent_*.deb"))
@@ -173,10 +188,9 @@ def main() -> int:
         ours = Ours(installed, folder, memory, parts)
         print(f"{OURS}: {20 + (asked.reports + 1) * asked.interval:.0f} s", file=sys.stderr)
         results = ours.often(asked.reports, asked.interval)
-        pool = parts.enter_context(ThreadPoolExecutor())
-        minutely = pool.submit(ours.minutely, asked.minutes) if asked.minutes else None  # it sleeps nearly always
+        minutely = aside(lambda: ours.minutely(asked.minutes) if asked.minutes else [])  # it sleeps nearly always
         others = beside(asked.peers, asked.reports, asked.interval, folder, memory)
-        results += minutely.result() if minutely else []
+        results += minutely.result()
         results += package(asked.tree)
         costs = ours.probes(asked.probes) if asked.probes else {}
     size = {"reports": asked.reports, "interval_s": asked.interval, "minutes": asked.minutes}
