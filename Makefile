@@ -4,7 +4,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo link test check bench bench-registry bench-rights bench-tls wheels faults soak clean setup
+.PHONY: help demo link test check bench bench-registry bench-rights bench-tls bench-agent wheels faults soak clean setup
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,8 +26,8 @@ check: setup  ## Style, types, import law, agent's Python 3.9, law tests
 	$(RUN) vermin --quiet --no-tips --violations --eval-annotations --target=3.9- agent/schoolpulse_agent
 	$(RUN) pytest tests/laws
 
-bench: setup tests/debian-packages  ## Measure all that docs/bench.md lists, into bench/; each alone: bench-registry, bench-rights, bench-tls
-	@$(MAKE) --no-print-directory --keep-going bench-registry bench-rights bench-tls; \
+bench: setup tests/debian-packages  ## Measure all that docs/bench.md lists, into bench/; each alone: bench-registry, -rights, -tls, -agent
+	@$(MAKE) --no-print-directory --keep-going bench-registry bench-rights bench-tls bench-agent; \
 		missed=$$?; $(RUN) python tests/bench/tables.py; exit $$missed
 
 bench-registry:
@@ -38,6 +38,10 @@ bench-rights:
 
 bench-tls:
 	$(RUN) python tests/bench/tls_connections.py --broker mosquitto --count 5000
+
+bench-agent: setup tests/debian-packages  # a peer that can't be installed is left out, and the run says so
+	@tests/debian-packages.sh tests/bench/debian-packages.txt || true
+	$(RUN) python tests/bench/agent.py
 
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist

@@ -41,3 +41,11 @@ def test_a_whole_centre_is_asked_and_machines_enrol_there(tmp_path: Path) -> Non
 def test_the_registry_is_measured_on_both_databases(tmp_path: Path) -> None:
     found = results("registry.py", tmp_path / "registry.json", "--devices", "200", "--schools", "40")
     assert {each["name"].split(":")[0] for each in found} == {"SQLite", "PostgreSQL"}
+
+
+def test_the_agent_is_measured_as_it_is_installed(tmp_path: Path) -> None:
+    asked = ["--reports", "2", "--interval", "1", "--minutes", "0", "--peers"]
+    named = {each["name"]: each["value"] for each in results("agent.py", tmp_path / "agent.json", *asked)}
+    ours = {name.removeprefix("schoolpulse-agent: "): value for name, value in named.items()}
+    assert ours["values, a report"] > 20 and ours["CPU, a report"] > 0 and ours["memory, PSS"] > 1
+    assert ours["ports that can be reached"] == ours["files of its folder touched"] == 0
