@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from schoolpulse_agent import hwmon, proc
 from schoolpulse_agent.hwmon import Sensors
@@ -34,7 +35,7 @@ def of_zones(folder: Path) -> list[tuple[str, int]]:
 def _elsewhere() -> list[tuple[str, float]]:
     import psutil  # knows of none on Windows
 
-    sensors = getattr(psutil, "sensors_temperatures", dict)()
+    sensors: dict[str, list[Any]] = getattr(psutil, "sensors_temperatures", dict)()
     return [
         (hwmon.name_of(f"{chip}_{each.label or number}".encode()), each.current)
         for chip, entries in sensors.items()
