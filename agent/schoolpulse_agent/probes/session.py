@@ -1,6 +1,7 @@
 """Whether somebody uses the machine, and how long nobody has touched it: three numbers, never who.
 
-Of a session only state, class, kind and lock are looked at. Names, user numbers, addresses and windows are not read.
+Of a session only its state, class, lock, terminal and kind of desktop are looked at. Names, user numbers, addresses
+and windows are not read.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Optional
 
+from schoolpulse_agent import login1
 from schoolpulse_agent.probe import Metric, Reading, Tags, Why
 from schoolpulse_agent.programs import run
 
@@ -41,8 +43,13 @@ WHY = Why(
 SESSIONS = Path("/run/systemd/sessions")  # logind's, read by sd_session_get_state(3) too
 UTMP = Path("/run/utmp")
 DEV = Path("/dev")
-KEYS = ("STATE", "CLASS", "LOCKED_HINT", "TTY")  # all that is looked at in a session's file
+KEYS = ("STATE", "CLASS", "LOCKED_HINT", "TTY", "DESKTOP")  # all that is looked at in a session's file
 MINUTES = (5, 15)  # where the buckets end
+# Desktops that tell logind when nobody has touched them for DELAY seconds (GNOME's idle-delay); of others no word means
+# nothing.
+TELL = ("gnome", "ubuntu", "cinnamon", "budgie", "pop", "unity")
+DELAY = 300.0
+AGAIN = 900.0  # seconds until a bus that did not answer is asked again
 
 
 class Session(NamedTuple):
@@ -50,6 +57,7 @@ class Session(NamedTuple):
 
     active: bool
     idle: Optional[float] = None  # noqa: UP045 - a NamedTuple's types are read when Python 3.9 makes it
+    tells: bool = False  # its desktop is one that says when it is idle
 
 
 def bucket(idle: float) -> float:
@@ -70,7 +78,7 @@ def summary(sessions: list[Session]) -> dict[str, float]:
 
 
 def parse_session(said: str) -> dict[str, str]:
-    """The four keys of a session's file that matter; the others, a person's name among them, are not kept."""
+    """The keys of a session's file that matter; the others, a person's name among them, are not kept."""
     pairs = (line.partition("=") for line in said.splitlines())
     return {key: value for key, mark, value in pairs if mark and key in KEYS}
 
@@ -79,7 +87,7 @@ def of_logind(folder: Path, dev: Path = DEV) -> list[Session]:
     """The people's sessions that logind knows: neither the sign-in screen nor what runs in the background.
 
     A locked screen counts as not in use. How long a text session was left alone is when its terminal was last typed
-    at; of a desktop these files do not say it.
+    at; of a desktop these files do not say it, see ``desktops``.
     """
     found = []
     for path in sorted(folder.iterdir()):
@@ -91,8 +99,16 @@ def of_logind(folder: Path, dev: Path = DEV) -> list[Session]:
             continue
         if said.get("CLASS") in ("user", "user-early", "user-light") and said.get("STATE") in ("active", "online"):
             active = said["STATE"] == "active" and said.get("LOCKED_HINT") != "1"
-            found.append(Session(active, untouched(said.get("TTY", ""), dev)))
+            tells = said.get("DESKTOP", "").lower().split("-")[0] in TELL
+            found.append(Session(active, untouched(said.get("TTY", ""), dev), tells))
     return found
+
+
+def desktops(sessions: list[Session], since: float | None, now: float) -> list[Session]:
+    """The same with desktops' idle times, from when logind was told that all are idle; None: one is not."""
+    idle = 0.0 if since is None else max(0.0, now - since) + DELAY
+    known = since is not None
+    return [each._replace(idle=idle) if each.idle is None and (known or each.tells) else each for each in sessions]
 
 
 def untouched(terminal: str, dev: Path = DEV) -> float | None:
@@ -201,6 +217,8 @@ class Probe:
 
     every: float = 300.0 if sys.platform == "darwin" else 60.0
 
+    _ask: float = field(default=0.0, init=False, repr=False, compare=False)  # not before then
+
     patience: ClassVar[float] = 30.0 if sys.platform == "darwin" else 0.0
 
     def read(self) -> Iterator[Reading]:
@@ -210,6 +228,17 @@ class Probe:
         elif sys.platform == "darwin":
             found = of_macos()
         else:
-            found = of_linux()
+            found = self._with_desktops(of_linux())
         if found is not None:
             yield Reading("session", {}, summary(found))
+
+    def _with_desktops(self, found: list[Session] | None) -> list[Session] | None:
+        """Ask logind only if a desktop is in use; a bus that does not answer costs 0.2 s, so not soon again."""
+        now = time.monotonic()
+        if not found or now < self._ask or not any(each.active and each.idle is None for each in found):
+            return found
+        try:
+            return desktops(found, login1.idle_since(), time.time())
+        except (OSError, login1.NoAnswer):
+            self._ask = now + AGAIN
+            return found

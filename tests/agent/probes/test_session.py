@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schoolpulse_agent import login1
 from schoolpulse_agent.probes import session
 from schoolpulse_agent.probes.session import Probe, Session, bucket, of_logind, of_utmp, parse_ioreg, summary
 
@@ -36,12 +37,15 @@ TTY={tty}
 REMOTE_HOST=may-cua-an
 REMOTE_USER=an
 SERVICE=gdm-password
+DESKTOP={desktop}
 LEADER=1234
 """
 
 
 def signed_in(folder: Path, number: str, state: str = "active", kind: str = "user", **more: str) -> None:
-    (folder / number).write_text(POISONED.format(state=state, kind=kind, **{"locked": "0", "tty": "", **more}))
+    (folder / number).write_text(
+        POISONED.format(state=state, kind=kind, **{"locked": "0", "tty": "", "desktop": "", **more})
+    )
 
 
 @pytest.fixture
@@ -104,9 +108,53 @@ def test_how_long_a_terminal_was_left_alone_comes_from_its_file(sessions: Path, 
     assert summary(found) == {"active": 1.0, "count": 3.0, "idle_bucket": 1.0}
 
 
-def test_of_a_session_s_file_no_more_than_four_keys_are_kept() -> None:
-    said = session.parse_session(POISONED.format(state="active", kind="user", locked="0", tty="tty2"))
-    assert said == {"STATE": "active", "CLASS": "user", "LOCKED_HINT": "0", "TTY": "tty2"}
+def test_of_a_session_s_file_no_more_than_five_keys_are_kept() -> None:
+    filled = POISONED.format(state="active", kind="user", locked="0", tty="tty2", desktop="gnome")
+    kept = {"STATE": "active", "CLASS": "user", "LOCKED_HINT": "0", "TTY": "tty2", "DESKTOP": "gnome"}
+    assert session.parse_session(filled) == kept
+
+
+@pytest.mark.parametrize(
+    ("desktop", "since", "expected"),
+    [
+        ("gnome", None, 0.0),
+        ("ubuntu-xorg", None, 0.0),
+        ("xfce", None, None),  # it never tells: no word is no news
+        ("xfce", 60.0, 1.0),  # told a minute ago, after five minutes
+        ("gnome", 700.0, 2.0),
+        ("gnome", -50.0, 1.0),  # the clock was set back
+    ],
+)
+def test_how_long_a_desktop_was_left_alone_is_what_it_told_logind(
+    desktop: str, since: float | None, expected: float | None, sessions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in(sessions, "2", desktop=desktop)
+    monkeypatch.setattr(session, "SESSIONS", sessions)
+    monkeypatch.setattr(login1, "idle_since", lambda: None if since is None else time.time() - since)
+    (reading,) = Probe().read()
+    assert reading.fields.get("idle_bucket") == expected and reading.fields["active"] == 1.0
+
+
+def test_a_bus_that_does_not_answer_is_left_alone_for_a_while(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        asked.append(1)
+        raise login1.NoAnswer
+
+    asked: list[int] = []
+    now = [1000.0]
+    monkeypatch.setattr(session, "SESSIONS", sessions)
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    monkeypatch.setattr(login1, "idle_since", fails)
+    probe = Probe()
+    list(probe.read())
+    assert not asked  # nobody is signed in
+    signed_in(sessions, "2", desktop="gnome")
+    for _ in range(3):
+        assert next(iter(probe.read())).fields == {"active": 1.0, "count": 1.0}
+    assert len(asked) == 1
+    now[0] += session.AGAIN
+    list(probe.read())
+    assert len(asked) == 2
 
 
 @given(st.text(max_size=200))
@@ -136,6 +184,7 @@ def test_any_bytes_are_a_list_of_sessions(records: bytes) -> None:
 
 def test_a_machine_says_its_numbers_and_nothing_else(sessions: Path, tmp_path: Path, monkeypatch: Any) -> None:
     signed_in(sessions, "2")
+    monkeypatch.setattr(login1, "idle_since", lambda path="/no/such/bus", real=login1.idle_since: real(path))
     monkeypatch.setattr(session, "SESSIONS", sessions)
     (reading,) = Probe().read()
     assert (reading.measurement, reading.tags) == ("session", {})
