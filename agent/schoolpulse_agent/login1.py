@@ -43,7 +43,8 @@ def idle_since(path: str = BUS, seconds: float = 0.2) -> float | None:
 
 def _answer(sock: socket.socket, end: float) -> float | None:
     """What the second and third replies say; the bus' own signals between them are stepped over."""
-    said, bodies = b"", []
+    said = b""
+    bodies: list[tuple[str, bytes]] = []
     while len(bodies) < 3:
         kind, order, body, said = parse(said)
         if kind == RETURN:

@@ -234,4 +234,4 @@ class Probe:
 
 
 def _few(targets: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(targets))[:MOST]
+    return tuple(dict.fromkeys(filter(None, targets)))[:MOST]

@@ -292,7 +292,7 @@ def test_no_more_than_a_few_targets_are_asked_and_none_after_the_budget(monkeypa
 
     for name in ("ping", "resolve", "page"):
         monkeypatch.setattr(internet, name, measured)
-    many = tuple(map(str, range(100)))
+    many = ("", *map(str, range(100)))
     list(Probe(spread=0, ping=many, dns=many, domains=many, http=many).read())
     assert len(asked) == 5 + 3 * 2 + 5
     monkeypatch.setattr(internet, "BUDGET", -1.0)
