@@ -98,8 +98,10 @@ def edited(text: str, sections: Sections, where: str) -> str:
     blocks = ["\n".join([f"[{name}]", *map(_line, table.items())]) for name, table in sections.items()]
     made = "\n".join(part.strip("\n") + "\n" for part in (before, *blocks, after) if part.strip())
     if not _is_edit(text, made, sections):
+        names = f"[{'], ['.join(sections)}]"
         raise settings.SettingsError(
-            f"{where}: its sections can't be replaced by themselves: remove [{'], ['.join(sections)}] and try again"
+            f"{where}: its sections can't be replaced by themselves: remove {names} and try again",
+            f"{where}: không thay riêng từng mục được: xóa {names} rồi thử lại",
         )
     return made
 
