@@ -118,6 +118,16 @@ class Settings:
             where = f"device.secret_file {self.device.secret_file}"
             raise SettingsError(f"{where}: {en}", f"{where}: {vi}") from None
 
+    def require_enrolment(self) -> None:
+        """Raises SettingsError unless this machine has an identity."""
+        if not (self.device.id and self.device.school and self.secret()):
+            raise SettingsError(
+                "this machine is not enrolled: [device] needs id, school and secret or secret_file; "
+                "schoolpulse-agent enroll writes them",
+                "máy này chưa ghi danh: [device] cần id, school và secret hoặc secret_file; "
+                "lệnh schoolpulse-agent enroll sẽ ghi các mục đó",
+            )
+
     def ca_file(self) -> str | None:
         """The CA certificate's file, None for the system's. Raises SettingsError if it is not there."""
         return self._file("ca_file") or None
