@@ -80,9 +80,11 @@ def put(path: Path, text: str, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(fd)
         fresh.replace(path)
-    except BaseException:
+    except BaseException as why:
         with contextlib.suppress(OSError):
             fresh.unlink()
+        if isinstance(why, OSError) and not why.filename:  # as of a full disk: so that it can be named
+            why.filename = str(path)
         raise
     if os.name == "posix":
         folder_fd = os.open(path.parent, os.O_RDONLY)
