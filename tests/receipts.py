@@ -28,6 +28,10 @@ class Receipts:
         """Of all topics heard."""
         return {wire.parse_up(topic)[2] for topic, _ in list(self.heard)}
 
+    def tell(self, device: str, kind: str, body: bytes) -> None:
+        """Send a device a message of the centre."""
+        self._client.mqtt.publish(wire.down_topic(device, kind), body, qos=1)
+
     def close(self) -> None:
         self._end.set()
         self._thread.join(5)

@@ -51,12 +51,14 @@ PRESENCE: dict[str, Metric] = {
     ),
     "agent": Metric("", "Version of this agent", "Phiên bản phần mềm giám sát (agent)", "0.1.0"),
     "inventory": Metric("", "Check sum of the inventory", "Mã kiểm của bản kiểm kê", "486ea46224d1bb4f"),
-    "config": Metric("", "Version of the centre's configuration in force", "Phiên bản cấu hình đang dùng", "7"),
+    "config": Metric(
+        "", "Version of the centre's configuration in force", "Phiên bản cấu hình đang dùng", "9f86d081884c7d65"
+    ),
     "refused": Metric(
         "",
         "Configuration that is not followed, and why",
         "Cấu hình không theo được và lý do",
-        "8 no report arrived under it",
+        "9f86d081884c7d65 no report arrived under it",
     ),
 }
 INVENTORY: dict[str, Metric] = {

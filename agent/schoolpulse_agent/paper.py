@@ -27,7 +27,8 @@ PLACE = ("......................., day ...... month ...... year .........",
 STYLE = """
 @page { size: A4; margin: 18mm 15mm } body { font: 10.5pt/1.35 "Times New Roman", "Liberation Serif", serif }
 body { max-width: 180mm; margin: auto; color: #000 } h1 { font-size: 16pt; text-align: center; margin: 6mm 0 1mm }
-h1 small { display: block } h2 { font-size: 12pt; margin: 5mm 0 1mm; break-after: avoid } p { margin: 1mm 0 } p.sub { text-align: center }
+h1 small { display: block }
+h2 { font-size: 12pt; margin: 5mm 0 1mm; break-after: avoid } p { margin: 1mm 0 } p.sub { text-align: center }
 small { color: #444; font-size: 9pt } table { border-collapse: collapse; width: 100%; margin: 1mm 0 }
 th, td { border: 0.5pt solid #777; padding: 0.6mm 1.5mm; text-align: left; vertical-align: top }
 th { background: #eee } tr, ul { break-inside: avoid } thead { display: table-header-group }
