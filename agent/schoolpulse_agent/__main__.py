@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NoReturn
 
 from schoolpulse_agent import __version__, language, settings
 from schoolpulse_agent.centre import EnrolFailed
@@ -153,7 +153,12 @@ def _parser(spoken: str) -> argparse.ArgumentParser:
     def told(en: str, vi: str) -> str:
         return en if spoken == "en" else vi
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.print_usage(sys.stderr)
+            self.exit(2, f"{self.prog}: {told('error', 'lỗi dòng lệnh')}: {message}\n")
+
+    parser = Parser(
         prog="schoolpulse-agent",
         description=told("Sends this machine's health to SchoolPulse.", "Gửi tình trạng máy này về Nhịp trường."),
         epilog=told(
