@@ -30,8 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a file or pipe gets UTF-8; a terminal what it can show
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)
     args = _parser(_asked(arguments)).parse_args(arguments)
+    level = args.log_level or {run: "info", check: "critical"}.get(args.command, "warning")  # check says it by itself
     logging.basicConfig(
-        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     spoken = _language(args.lang)
     try:
@@ -170,7 +171,8 @@ def _parser(spoken: str) -> argparse.ArgumentParser:
     there = str(DEFAULT).replace("%", "%%")
     files = told(f"settings (default: {there} if there is one)", f"tệp cài đặt (mặc định: {there} nếu có)")
     parser.add_argument("--config", type=Path, metavar="FILE", help=files)
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    log = told("how much of the log to show", "mức nhật ký hiển thị")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help=log)
     speak = told("language (default: the system's)", "ngôn ngữ (mặc định: của hệ thống)")
     parser.add_argument("--lang", choices=["vi", "en"], help=speak)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -77,6 +77,13 @@ def test_a_probe_that_yields_what_is_not_listed_sends_nothing_of_it(name: str) -
     assert set(Cycle({name: Odd()}).read()) == {f"probe,probe={name}"}
 
 
+def test_an_agent_that_runs_carries_none_of_the_code_for_people() -> None:
+    script = "import sys; from schoolpulse_agent import __main__, agent; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60).stdout.split()
+    assert "schoolpulse_agent.link" in loaded
+    assert not {f"schoolpulse_agent.{name}" for name in ("manifest", "paper", "check", "checks")} & set(loaded)
+
+
 # The document
 
 
