@@ -21,7 +21,10 @@ HEAD = (("name", "tên"), ("meaning", "ý nghĩa"), ("unit", "đơn vị"), ("ex
 ON, OFF = ("on", "đang bật"), ("off", "đang tắt")
 WHY, OFTEN = ("Why", "Mục đích"), ("How often", "Bao lâu một lần")
 SIGNED = (("Technician", "Kỹ thuật viên"), ("Principal", "Hiệu trưởng"))
-SIGN = ("(signature, full name, stamp)", "(ký, ghi rõ họ tên, đóng dấu)")
+SIGN = (
+    ("(signature, full name)", "(ký, ghi rõ họ tên)"),
+    ("(signature, full name, stamp)", "(ký, ghi rõ họ tên, đóng dấu)"),
+)
 PLACE = ("......................., day ...... month ...... year .........",
          "......................., ngày ...... tháng ...... năm .........")  # fmt: skip
 STYLE = """
@@ -83,7 +86,7 @@ def _text(sections: list[Section], own: Settings, language: str) -> str:
             lines.append(line + (f"  ({example})" if example else ""))
     lines += ["", f"{len(sections) + 1}. {told(NEVER_TITLE)}", *(f"   - {told(each)}" for each in NEVER)]
     lines += ["", PLACE[0 if language == "en" else 1]]
-    for row in (SIGNED, (SIGN, SIGN)):
+    for row in (SIGNED, SIGN):
         lines.append("".join(told(each).ljust(60) for each in row).rstrip())
     return "\n".join([*lines, "", ""])
 
@@ -114,7 +117,7 @@ def _html(sections: list[Section], own: Settings, language: str) -> str:
         parts += ["</tbody></table></section>"]
     items = "".join(f"<li>{told(each)}</li>" for each in NEVER)
     parts += [f"<h2>{len(sections) + 1}. {told(NEVER_TITLE)}</h2><ul>{items}</ul>"]
-    signed = "".join(f"<div><b>{told(who)}</b><br>{told(SIGN)}</div>" for who in SIGNED)
+    signed = "".join(f"<div><b>{told(who)}</b><br>{told(how)}</div>" for who, how in zip(SIGNED, SIGN))
     parts += [f"<p class=place>{escape(PLACE[0 if language == 'en' else 1])}</p><div class=sign>{signed}</div>"]
     lang = "en" if language == "en" else "vi"
     title = escape(_said(TITLE, language))
