@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 from fakecentre import FakeCentre
-from running import free_port
+from running import Program, free_port, wait_until
 
 TOKEN = f"spe_{'a' * 32}.{'0' * 64}"
 BY_LOCALE = {"vi": {"LC_ALL": "C"}, "en": {"LC_ALL": "en_US.UTF-8"}}
@@ -254,3 +254,19 @@ def test_a_terminal_that_shows_no_vietnamese_gets_it_as_well_as_it_can(encoding:
             pass
     os.close(control)
     assert process.returncode == 0 and b"schoolpulse-agent" in shown and b"Traceback" not in shown
+
+
+@pytest.mark.parametrize("machine", [FULL_DISK, DEAD_CLOCK], ids=["full disk", "dead clock"])
+def test_an_agent_that_runs_survives_it_and_keeps_its_reports(config: Path, tmp_path: Path, machine: str) -> None:
+    (tmp_path / "run").mkdir()
+    url, folder = f"mqtt://127.0.0.1:{free_port()}", tmp_path / "outbox"
+    device = '[device]\nid = "d1"\nschool = "s"\nsecret = "x"\n'
+    write(config, f'{device}[broker]\nurl = "{url}"\n[reports]\ninterval = 1\nfolder = "{folder}"\n')
+    command = [sys.executable, "-c", f"{machine}\n{MAIN}", "--config", str(config), "run"]
+    service = Program(command, tmp_path / "log", RUNTIME_DIRECTORY=str(tmp_path / "run"))
+    try:
+        wait_until(lambda: [*tmp_path.glob("run/*/*.live")], 20, "a report is kept")
+    finally:
+        code = service.stop()
+    assert code == 0 and "Traceback" not in service.printed(), service.printed()
+    assert [*tmp_path.glob("run/*/*.live"), *folder.glob("*.seg")], service.printed()
