@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -215,6 +216,25 @@ def test_a_folder_that_can_not_be_made_is_told_with_what_to_do(tmp_path: Path) -
 class Broken:
     def read(self) -> Iterator[probe.Reading]:
         yield probe.Reading("mem", {}, {"secret": 1.0})
+
+
+def test_a_probe_that_hangs_is_told_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+
+    class Hanging:
+        def read(self) -> Iterator[probe.Reading]:
+            never.wait(60)
+            yield from ()
+
+    monkeypatch.setattr(here, "PATIENCE", 0.1)
+    monkeypatch.setattr(here.configuration, "in_force", lambda own: own)
+    found = settings.parse({}, "test")
+    found.probes = {"disk": Hanging()}
+    (step,) = here.of_probes(found)
+    with pytest.raises(language.Told, match="it hangs") as why:
+        step.do(checks.Look(found))
+    never.set()
+    assert "bị treo" in why.value.vi
 
 
 def test_a_probe_that_fails_or_lies_does_not_stop_the_others(

@@ -15,6 +15,7 @@ from schoolpulse_agent.checks import Found, Look, Step
 from schoolpulse_agent.language import Told
 from schoolpulse_agent.settings import Settings, SettingsError
 
+PATIENCE = 2.0  # seconds for a probe that names none of its own
 SPARE = 16 * 2**20  # bytes that a disk should have free beside what reports may take
 
 
@@ -104,11 +105,10 @@ def _reader(name: str, each: Any) -> Callable[[Look], Found]:
                 "read by one machine of the room, when the centre names it",
                 "do một máy trong phòng đọc khi được giao",
             )
-        patience = max(2.0, float(getattr(each, "patience", 0.0)))
-        readings = centre.within(patience, lambda: list(each.read()))
+        readings = _readings(each)
         if not readings:  # those that measure a step have nothing at first
             time.sleep(0.2)
-            readings = centre.within(patience, lambda: list(each.read()))
+            readings = _readings(each)
         odd = [reading.measurement for reading in readings if not probe.listed(name, reading)]
         if odd:
             raise LookupError(f"{odd[0]}: not all of it stands in the probe's tables")
@@ -118,3 +118,16 @@ def _reader(name: str, each: Any) -> Callable[[Look], Found]:
         return f"{count} values", f"{count} giá trị"
 
     return read
+
+
+def _readings(each: Any) -> list[probe.Reading]:
+    patience = max(PATIENCE, float(getattr(each, "patience", 0.0)))
+    try:
+        return centre.within(patience, lambda: list(each.read()))
+    except TimeoutError:
+        raise Told(
+            f"it hangs (no answer in {patience:g} s), reports go on without it: look for a disk or device that hangs,"
+            " or switch it off with enabled = false",
+            f"bị treo ({patience:g} giây không trả lời), báo cáo vẫn gửi không có nó: tìm ổ đĩa hay thiết bị bị treo,"
+            " hoặc tắt nó bằng enabled = false",
+        ) from None
