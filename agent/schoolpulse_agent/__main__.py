@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from schoolpulse_agent import lazy
+
+lazy.load_later()  # before the imports below, which would bring them all
+
 import argparse
 import io
 import json
@@ -11,11 +15,11 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Callable, NoReturn
 
-from schoolpulse_agent import __version__, probe, settings
+from schoolpulse_agent import __version__, language, settings
 from schoolpulse_agent.centre import EnrolFailed
 from schoolpulse_agent.cycle import Cycle
-from schoolpulse_agent.wire import Groups, split_group
 
 DEFAULT = (
     Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), "SchoolPulse", "agent.toml")
@@ -24,46 +28,57 @@ DEFAULT = (
 )
 
 
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: whoever started ``run`` is to start it again
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings."""
-    args = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings, 75 start it again."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file or pipe gets UTF-8; a terminal what it can show
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)
-    path = args.config or (DEFAULT if DEFAULT.exists() else None)
+    args = _parser(_asked(arguments)).parse_args(arguments)
+    level = args.log_level or {run: "info", check: "critical"}.get(args.command, "warning")  # check says it by itself
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    spoken = _language(args.lang)
     try:
-        code = enroll(args) if args.command is enroll else int(args.command(settings.load(path)))
+        code = int(args.command(args))
         sys.stdout.flush()  # here, where a reader that has gone is no surprise
         return code
     except settings.SettingsError as why:
-        print(f"schoolpulse-agent: {why}", file=sys.stderr)
-        return 2
+        return _failed(why.said(spoken), 2)
     except EnrolFailed as why:
-        print(f"schoolpulse-agent: {why}", file=sys.stderr)
-        return 1
+        return _failed(why.said(spoken), 1)
     except BrokenPipeError:  # the reader of our output has gone: `data | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as why:
-        print(f"schoolpulse-agent: {why.filename or ''}: {why.strerror or why}", file=sys.stderr)
-        return 1
+        return _failed(language.of_file(why).said(spoken), 1)
 
 
-def run(loaded: settings.Settings) -> int:
+def _failed(line: str, code: int) -> int:
+    print(f"schoolpulse-agent: {line}", file=sys.stderr)
+    return code
+
+
+def run(args: argparse.Namespace) -> int:
     """Report until stopped by SIGTERM or Ctrl-C."""
     from schoolpulse_agent import agent
 
-    _require_enrolment(loaded)
+    loaded = _settings(args)
+    loaded.require_enrolment()
     stop = agent.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    agent.run([agent.build(loaded)], stop)
-    while not stop.is_set:  # it has ended by itself: the centre has given this machine another identity
-        agent.run([agent.build(settings.load(loaded.path), new=True)], stop)
-    return 0
+    running = agent.build(loaded)
+    while True:
+        agent.run([running], stop)
+        if stop.is_set:
+            return 0
+        if running.too_large:
+            return AGAIN
+        running = agent.build(settings.load(loaded.path), new=True)  # the centre has given it another identity
 
 
 def enroll(args: argparse.Namespace) -> int:
@@ -80,7 +95,8 @@ def enroll(args: argparse.Namespace) -> int:
     known = keeping.prepare(config)
     if known.device.id and not args.force:
         raise settings.SettingsError(
-            f"{config}: this machine is enrolled already, as {known.device.id}: to replace that, add --force"
+            f"{config}: this machine is enrolled already, as {known.device.id}: to replace that, add --force",
+            f"{config}: máy này đã ghi danh, mã {known.device.id}: muốn thay thì thêm --force",
         )
     request = enroll.new_request() if args.certificate else None
     answer = enroll.enroll(url, token, identity.read(), args.name, request, known)
@@ -97,112 +113,107 @@ def enroll(args: argparse.Namespace) -> int:
     return 0
 
 
-def once(loaded: settings.Settings) -> int:
+def once(args: argparse.Namespace) -> int:
     """Print one report as JSON; takes a second, because CPU use is measured between two instants."""
-    print(json.dumps({"t": int(time.time() * 1000), "m": _read(loaded)}, ensure_ascii=False, indent=2))
-    return 0
-
-
-def data(loaded: settings.Settings) -> int:
-    """Print exactly which fields this machine would send, with units, in English and Vietnamese."""
-    known = probe.metrics()
-    rows = []
-    groups = _read(loaded)
-    groups["agent"] = {field: 0.0 for measurement, field in probe.OWN_METRICS if measurement == "agent"}
-    for key, fields in sorted(groups.items()):
-        measurement, tags = split_group(key)
-        place = " ".join(f"{name}={value}" for name, value in tags)
-        for field in fields:
-            metric = known[measurement, field]
-            rows.append((measurement, field, place, metric.unit, metric.en, metric.vi))
-    head = ("measurement", "field", "tags", "unit", "English", "Tiếng Việt")
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-    print(f"\n{len(rows)} fields, and with each report its time, its number and the seconds since boot.")
-    print("Never sent: user names, process names, command lines, window titles, web addresses.")
-    print("Không bao giờ gửi: tên người dùng, tên tiến trình, dòng lệnh, tiêu đề cửa sổ, địa chỉ web.")
-    return 0
-
-
-def check(loaded: settings.Settings) -> int:
-    """Try every step from settings to the collector's receipt; stops a running agent's connection for a moment."""
-    import tempfile
-
-    from schoolpulse_agent import identity
-    from schoolpulse_agent.link import Link
-    from schoolpulse_agent.outbox import Outbox
-    from schoolpulse_agent.wallclock import WallClock
-
-    _require_enrolment(loaded)
-    loaded.ca_file()
-    print(f"✓ settings: {len(loaded.probes)} probes, a report every {loaded.reports.interval:g} s")
-    failed = [key for key, fields in _read(loaded).items() if key.startswith("probe,") and not fields["up"]]
-    print(f"✗ probes that failed: {', '.join(failed)}" if failed else "✓ probes: all work")
-    try:
-        Path(loaded.reports.folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=loaded.reports.folder):
-            print(f"✓ folder {loaded.reports.folder}: can be written")
-    except OSError as why:
-        print(f"✗ folder {loaded.reports.folder}: {why.strerror}; set reports.folder to one this user may write")
-        failed.append("folder")
-    with tempfile.TemporaryDirectory() as folder:
-        hardware = identity.read().fingerprint
-        link = Link(loaded, Outbox(Path(folder), Path(folder) / "live"), WallClock(), hardware=hardware)
-        end = time.monotonic() + 10
-        while time.monotonic() < end and not link.receipts:
-            link.work()
-            time.sleep(0.05)
-        link.close(0.5)
-        link.outbox.close()
-    if link.receipts:
-        offset = link.wallclock.offset_ms / 1000
-        print(f"✓ broker {loaded.broker.url}: the collector answers; its clock is {offset:+.1f} s off")
-    elif link.refused:
-        print(f"✗ broker {loaded.broker.url}: {link.refused}; see broker.url, device.id and the secret")
-    else:
-        print(f"✗ broker {loaded.broker.url}: connected, but the collector did not answer in 10 s; is it running?")
-    return 0 if link.receipts and not failed else 1
-
-
-def _require_enrolment(loaded: settings.Settings) -> None:
-    if not (loaded.device.id and loaded.device.school and loaded.secret()):
-        raise settings.SettingsError(
-            "this machine is not enrolled: [device] needs id, school and secret or secret_file; "
-            "schoolpulse-agent enroll writes them"
-        )
-
-
-def _read(loaded: settings.Settings) -> Groups:
-    cycle = Cycle(loaded.probes)
+    cycle = Cycle(_settings(args).probes)
     cycle.prime()
     time.sleep(1.0)
-    return cycle.read()
+    print(json.dumps({"t": int(time.time() * 1000), "m": cycle.read()}, ensure_ascii=False, indent=2))
+    return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="schoolpulse-agent", description="Sends this machine's health to SchoolPulse."
+def data(args: argparse.Namespace) -> int:
+    """Print all that can ever leave this machine, to read and sign: what, why, unit, example, how often."""
+    from schoolpulse_agent import paper
+
+    print(paper.printed(_settings(args), args.lang or "both", args.format))
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Try every step up to the collector's receipt; 0 all fine, 1 a step failed, 2 not enrolled or wrong settings."""
+    from schoolpulse_agent import check
+
+    return check.run(_settings(args), _language(args.lang), print)
+
+
+HELP_VI = {
+    enroll: "Ghi danh máy này với trung tâm: dùng một mã ghi danh, ghi tệp cài đặt và các tệp kèm theo.",
+    run: "Gửi báo cáo cho đến khi bị dừng bằng SIGTERM hoặc Ctrl-C.",
+    once: "In một báo cáo dạng JSON; mất một giây vì tải CPU đo giữa hai thời điểm.",
+    check: "Thử từng bước đến khi trung tâm xác nhận; 0 mọi thứ tốt, 1 có bước hỏng, 2 chưa ghi danh hoặc sai cài đặt.",
+    data: "In tất cả những gì máy này có thể gửi đi, để đọc và ký: gì, để làm gì, đơn vị, ví dụ, bao lâu một lần.",
+}
+
+
+def _settings(args: argparse.Namespace) -> settings.Settings:
+    return settings.load(args.config or (DEFAULT if DEFAULT.exists() else None))
+
+
+def _language(asked: str | None) -> str:
+    return asked if asked in language.LANGUAGES else language.of_this_person()
+
+
+def _asked(arguments: list[str] | None) -> str:
+    """The language that the command line asks for, before there is a parser that speaks it."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--lang", nargs="?")
+    return _language(first.parse_known_args(arguments)[0].lang)
+
+
+def _parser(spoken: str) -> argparse.ArgumentParser:
+    def told(en: str, vi: str) -> str:
+        return en if spoken == "en" else vi
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.print_usage(sys.stderr)
+            self.exit(2, f"{self.prog}: {told('error', 'lỗi dòng lệnh')}: {message}\n")
+
+    parser = Parser(
+        prog="schoolpulse-agent",
+        description=told("Sends this machine's health to SchoolPulse.", "Gửi tình trạng máy này về Nhịp trường."),
+        epilog=told(
+            "Exit codes: 0 done, 1 failed, 2 wrong command line or settings.",
+            "Mã kết thúc: 0 xong, 1 thất bại, 2 sai dòng lệnh hoặc sai cài đặt.",
+        ),
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     there = str(DEFAULT).replace("%", "%%")
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"settings (default: {there} if there is one)")
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    files = told(f"settings (default: {there} if there is one)", f"tệp cài đặt (mặc định: {there} nếu có)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=files)
+    log = told("how much of the log to show", "mức nhật ký hiển thị")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help=log)
+    speak = told("language (default: the system's)", "ngôn ngữ (mặc định: của hệ thống)")
+    parser.add_argument("--lang", choices=["vi", "en"], help=speak)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     made = {}
-    for command in (enroll, run, once, check, data):
-        text = (command.__doc__ or "").strip()
+    for command, vi in HELP_VI.items():
+        text = told((command.__doc__ or "").strip(), vi)
         made[command] = commands.add_parser(command.__name__, help=text, description=text)
         made[command].set_defaults(command=command)
-    own = made[enroll]
-    own.add_argument(
-        "url", metavar="URL", help="https://host:port of the centre; or the whole link with #spe_..., or -"
-    )
-    own.add_argument("token", metavar="TOKEN", nargs="?", help="spe_...; - to read it from standard input")
-    own.add_argument("--name", default="", help="what people call this machine, as PC-07")
-    own.add_argument("--certificate", action="store_true", help="ask for a certificate too; needs the extra [mtls]")
-    own.add_argument("--force", action="store_true", help="replace the identity that this machine has")
+        both = ["both"] if command is data else []
+        made[command].add_argument("--lang", choices=["vi", "en", *both], default=argparse.SUPPRESS, help=speak)
+    form = told("html prints well, json is for programs", "html để in ra giấy, json cho phần mềm khác")
+    made[data].add_argument("--format", choices=["text", "html", "json"], default="text", help=form)
+    _arguments_of_enroll(made[enroll], told)
     return parser
+
+
+def _arguments_of_enroll(own: argparse.ArgumentParser, told: Callable[[str, str], str]) -> None:
+    link = "https://host:port"
+    text = told(
+        f"{link} of the centre; or the whole link with #spe_..., or -",
+        f"{link} của trung tâm; hoặc cả liên kết có #spe_..., hoặc -",
+    )
+    own.add_argument("url", metavar="URL", help=text)
+    text = told("spe_...; - to read it from standard input", "spe_...; - để đọc từ đầu vào chuẩn")
+    own.add_argument("token", metavar="TOKEN", nargs="?", help=text)
+    own.add_argument("--name", default="", help=told("what people call this machine, as PC-07", "tên gọi, như PC-07"))
+    text = told("ask for a certificate too; needs the extra [mtls]", "xin cả chứng thư; cần cài thêm [mtls]")
+    own.add_argument("--certificate", action="store_true", help=text)
+    text = told("replace the identity that this machine has", "thay danh tính mà máy này đang có")
+    own.add_argument("--force", action="store_true", help=text)
 
 
 if __name__ == "__main__":

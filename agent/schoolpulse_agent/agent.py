@@ -175,7 +175,10 @@ def _require_alone(folder: Path) -> int | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the descriptor stays open as long as the process lives
     except OSError:
         os.close(lock)
-        raise SettingsError(f"another agent uses reports.folder {folder}: end it or name another") from None
+        raise SettingsError(
+            f"another agent uses reports.folder {folder}: end it or name another",
+            f"một agent khác đang dùng reports.folder {folder}: dừng nó hoặc chọn thư mục khác",
+        ) from None
     return lock
 
 

@@ -15,13 +15,14 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schoolpulse_agent import centre, identity, settings, tls
+from schoolpulse_agent import centre, identity, rules, settings, tls
 from schoolpulse_agent.centre import EnrolFailed
 
 _TOKEN = re.compile(r"spe_[A-Za-z0-9_-]{32}\.([0-9a-f]{64})", re.ASCII).fullmatch
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL).search
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
-UNSENT = "the token was not sent"
+UNSENT, UNSENT_VI = "the token was not sent", "mã ghi danh chưa bị gửi đi"
+TELL, TELL_VI = "tell the centre", "hãy báo trung tâm"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,12 @@ def split_link(text: str) -> tuple[str, str]:
     """URL and token of the link in a QR code, ``https://host:port/enrol#spe_...``. Raises EnrolFailed."""
     url, mark, token = text.strip().partition("#")
     if not mark or not url.endswith("/enrol"):
-        raise EnrolFailed("give URL and TOKEN, or the link of the form https://host:port/enrol#spe_...", False)
+        form = "https://host:port/enrol#spe_..."
+        raise EnrolFailed(
+            f"give URL and TOKEN, or the link of the form {form}",
+            f"nhập URL và TOKEN, hoặc cả liên kết theo dạng {form}",
+            False,
+        )
     return url[: -len("/enrol")], token
 
 
@@ -68,7 +74,11 @@ def enroll(
     """
     said = _TOKEN(token)
     if not said:
-        raise EnrolFailed("this is not a whole token (spe_ and 97 more characters): copy it again", False)
+        raise EnrolFailed(
+            "this is not a whole token (spe_ and 97 more characters): copy it again",
+            "mã ghi danh không đủ (phải là spe_ và 97 ký tự nữa): chép lại mã",
+            False,
+        )
     url, now = _checked(url), int(time.time() * 1000)
     ca = _ca(url, said[1])
     body = {"token": token, "hardware": asdict(hardware), **({"name": name} if name else {}), **_csr(request)}
@@ -78,7 +88,9 @@ def enroll(
     answer = _answer(centre.post(url, "enrol", body, _trusting(ca, now)), request)
     if not hmac.compare_digest(_fingerprint(answer.ca), said[1]):
         raise EnrolFailed(
-            "the centre answered with another CA certificate than its token names: tell the centre", False
+            f"the centre answered with another CA certificate than its token names: {TELL}",
+            f"trung tâm trả lời bằng chứng thư CA khác với mã ghi danh: {TELL_VI}",
+            False,
         )
     return answer
 
@@ -115,7 +127,11 @@ def new_request() -> Request:
         from cryptography.hazmat.primitives.asymmetric import ec
     except ImportError:
         hint = "pip install 'schoolpulse-agent[mtls]'"
-        raise EnrolFailed(f"certificates need the package cryptography: {hint}, or enrol without one", False) from None
+        raise EnrolFailed(
+            f"certificates need the package cryptography: {hint}, or enrol without one",
+            f"muốn có chứng thư phải cài gói cryptography: {hint}, hoặc ghi danh không dùng --certificate",
+            False,
+        ) from None
     key = ec.generate_private_key(ec.SECP256R1())
     csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     pem = serialization.Encoding.PEM
@@ -125,8 +141,12 @@ def new_request() -> Request:
 
 def _checked(url: str) -> str:
     url = url.rstrip("/")
-    if not settings.is_centre(url):
-        raise EnrolFailed(f"{url!r} is no centre's address: give it as https://host:port", False)
+    if not rules.is_centre(url):
+        raise EnrolFailed(
+            f"{url!r} is no centre's address: give it as https://host:port",
+            f"{url!r} không phải địa chỉ trung tâm: viết theo dạng https://host:port",
+            False,
+        )
     return url
 
 
@@ -147,16 +167,25 @@ def _ca(url: str, fingerprint: str) -> str:
     blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
     status, _, body = centre.ask(url, "GET", "/ca.pem", None, blind)
     if status != 200:
-        raise EnrolFailed(f"{url}/ca.pem: HTTP {status}: {centre.HERE} {UNSENT}", status >= 500, status)
+        said = f"{url}/ca.pem: HTTP {status}"
+        raise EnrolFailed(
+            f"{said}: {centre.HERE} {UNSENT}", f"{said}: {centre.HERE_VI} {UNSENT_VI}", status >= 500, status
+        )
     try:
         pem = _pem(body.decode("ascii"))
     except (EnrolFailed, UnicodeDecodeError):
-        raise EnrolFailed(f"{url}/ca.pem is no certificate: {centre.HERE} {UNSENT}", False) from None
+        raise EnrolFailed(
+            f"{url}/ca.pem is no certificate: {centre.HERE} {UNSENT}",
+            f"{url}/ca.pem không phải chứng thư: {centre.HERE_VI} {UNSENT_VI}",
+            False,
+        ) from None
     found = _fingerprint(pem)
     if not hmac.compare_digest(found, fingerprint):
         raise EnrolFailed(
             f"{url} is not the centre of this token (its CA has the fingerprint {found[:16]}..., the token says "
             f"{fingerprint[:16]}...): check the address and ask the centre whether its CA is new; {UNSENT}",
+            f"{url} không phải trung tâm của mã ghi danh này (CA có dấu vân tay {found[:16]}..., mã ghi "
+            f"{fingerprint[:16]}...): kiểm tra địa chỉ và hỏi trung tâm có đổi CA không; {UNSENT_VI}",
             False,
         )
     return pem
@@ -174,7 +203,9 @@ def _pem(said: object) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
     except (ValueError, ssl.SSLError):
         raise EnrolFailed(
-            "the centre's answer holds no certificate where there must be one: tell the centre", False
+            f"the centre's answer holds no certificate where there must be one: {TELL}",
+            f"câu trả lời của trung tâm thiếu chứng thư: {TELL_VI}",
+            False,
         ) from None
     return pem
 
@@ -188,7 +219,11 @@ def _own(said: object, request: Request) -> str:
     given = x509.load_pem_x509_certificate(pem.encode()).public_key()
     form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     if given.public_bytes(*form) != x509.load_pem_x509_csr(request.csr.encode()).public_key().public_bytes(*form):
-        raise EnrolFailed("the centre's certificate is for another key: tell the centre", False)
+        raise EnrolFailed(
+            f"the centre's certificate is for another key: {TELL}",
+            f"chứng thư trung tâm cấp là của khóa khác: {TELL_VI}",
+            False,
+        )
     return pem
 
 
@@ -206,12 +241,16 @@ def _answer(said: dict[str, Any], request: Request | None) -> Answer:
         or not texts["secret"]
     ):
         raise EnrolFailed(
-            "the centre's answer is not what this agent understands: update the agent or the centre", False
+            "the centre's answer is not what this agent understands: update the agent or the centre",
+            "phần mềm này không hiểu câu trả lời của trung tâm: cập nhật phần mềm hoặc trung tâm",
+            False,
         )
+    where = "the centre's answer"
     try:
-        settings.parse({"broker": {"url": url}}, "the centre's answer")
+        settings.parse({"broker": {"url": url}}, where)
     except settings.SettingsError as why:
-        raise EnrolFailed(f"{why}: tell the centre", False) from None
+        vi = why.vi.replace(where, "câu trả lời của trung tâm")
+        raise EnrolFailed(f"{why}: {TELL}", f"{vi}: {TELL_VI}", False) from None
     certificate = said.get("certificate")
     return Answer(
         device=str(keys[0]),

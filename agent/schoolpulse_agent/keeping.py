@@ -75,9 +75,11 @@ def put(path: Path, text: str, mode: int = 0o600) -> None:
             file.flush()
             os.fsync(fd)
         fresh.replace(path)
-    except BaseException:
+    except BaseException as why:
         with contextlib.suppress(OSError):
             fresh.unlink()
+        if isinstance(why, OSError) and not why.filename:  # as of a full disk: so that it can be named
+            why.filename = str(path)
         raise
     if os.name == "posix":
         folder_fd = os.open(path.parent, os.O_RDONLY)
@@ -93,8 +95,10 @@ def edited(text: str, sections: Sections, where: str) -> str:
     blocks = ["\n".join([f"[{name}]", *map(_line, table.items())]) for name, table in sections.items()]
     made = "\n".join(part.strip("\n") + "\n" for part in (before, *blocks, after) if part.strip())
     if not _is_edit(text, made, sections):
+        names = f"[{'], ['.join(sections)}]"
         raise settings.SettingsError(
-            f"{where}: its sections can't be replaced by themselves: remove [{'], ['.join(sections)}] and try again"
+            f"{where}: its sections can't be replaced by themselves: remove {names} and try again",
+            f"{where}: không thay riêng từng mục được: xóa {names} rồi thử lại",
         )
     return made
 

@@ -61,6 +61,7 @@ class Link:
         self.refused: str | None = None  # why the broker did not let us in, if so
         self.rejected = False  # whether that is because it does not take our secret or certificate
         self.receipts = 0
+        self.known_inventory = ""  # hash of the inventory that the centre has, by the last receipt that says one
         self.duties: frozenset[str] = frozenset()  # probes that this machine reads for its room, by the last receipt
         self.wanted: remote.Config | None = None  # the configuration that came last
         self.interval = settings.reports.interval
@@ -220,6 +221,7 @@ class Link:
         self.window.receipted()
         if receipt.epochs:  # one that names reports, not the word on an inventory
             self.duties = frozenset(receipt.duties)
+        self.known_inventory = receipt.inventory or self.known_inventory
         if receipt.inventory and receipt.inventory == self._inventory.hash:
             self._inventory_at = inf
 

@@ -54,10 +54,13 @@ def merged(own: Settings, wanted: dict[str, Any]) -> Settings:
             continue
         if section not in MAY_CHANGE or not isinstance(given, dict):
             known = ", ".join([*MAY_CHANGE, "probe"])
-            raise SettingsError(f"{where}: {section!r} is not for the centre to change: it may change {known}")
+            raise SettingsError(
+                f"{where}: {section!r} is not for the centre to change: it may change {known}",
+                f"{where}: trung tâm không được đổi {section!r}: chỉ được đổi {known}",
+            )
         for name in given:
             if name not in MAY_CHANGE[section]:
-                raise SettingsError(f"{where}: {section}.{name} is for the machine's own file alone")
+                raise _own_alone(where, f"{section}.{name}")
         document.setdefault(section, {}).update(given)
     found = settings.parse(document, where)
     found.path, found.document = own.path, own.document
@@ -69,8 +72,15 @@ def _probes(document: dict[str, Any], given: dict[str, Any], where: str) -> None
         if name not in probe.names():
             continue  # of a newer or older agent: that it does not know it is no reason to refuse the rest
         if not isinstance(wanted, dict):
-            raise SettingsError(f"{where}: probe.{name} must be a table")
+            raise SettingsError(f"{where}: probe.{name} must be a table", f"{where}: probe.{name} phải là một bảng")
         for key in wanted:
             if key in getattr(probe.probe_class(name), "local", ()):
-                raise SettingsError(f"{where}: probe.{name}.{key} is for the machine's own file alone")
+                raise _own_alone(where, f"probe.{name}.{key}")
         document.setdefault(name, {}).update(wanted)
+
+
+def _own_alone(where: str, setting: str) -> SettingsError:
+    return SettingsError(
+        f"{where}: {setting} is for the machine's own file alone",
+        f"{where}: {setting} chỉ được đặt trong tệp của chính máy này",
+    )

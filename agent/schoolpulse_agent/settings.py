@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from schoolpulse_agent import probe
+from schoolpulse_agent import language, probe, rules
 
 T = TypeVar("T")
-_TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_-]{0,64}", re.ASCII).fullmatch
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class SettingsError(Exception):
+class SettingsError(language.Told):
     """The settings can't be used; the message is one line that says where and what to do."""
 
 
@@ -111,7 +108,19 @@ class Settings:
         try:
             return Path(self.device.secret_file).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as why:
-            raise SettingsError(f"device.secret_file {self.device.secret_file}: {why}") from None
+            en, vi = _unreadable(why)
+            where = f"device.secret_file {self.device.secret_file}"
+            raise SettingsError(f"{where}: {en}", f"{where}: {vi}") from None
+
+    def require_enrolment(self) -> None:
+        """Raises SettingsError unless this machine has an identity."""
+        if not (self.device.id and self.device.school and self.secret()):
+            raise SettingsError(
+                "this machine is not enrolled: [device] needs id, school and secret or secret_file; "
+                "schoolpulse-agent enroll writes them",
+                "máy này chưa ghi danh: [device] cần id, school và secret hoặc secret_file; "
+                "lệnh schoolpulse-agent enroll sẽ ghi các mục đó",
+            )
 
     def ca_file(self) -> str | None:
         """The CA certificate's file, None for the system's. Raises SettingsError if it is not there."""
@@ -124,7 +133,10 @@ class Settings:
     def _file(self, setting: str) -> str:
         name: str = getattr(self.broker, setting)
         if name and not Path(name).is_file():
-            raise SettingsError(f"broker.{setting} {name}: there is no such file")
+            raise SettingsError(
+                f"broker.{setting} {name}: there is no such file",
+                f"broker.{setting} {name}: không có tệp này; ghi danh lại, hoặc sửa đường dẫn",
+            )
         return name
 
 
@@ -149,11 +161,25 @@ def load(path: Path | None) -> Settings:
     try:
         found = parse(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
     except OSError as why:
-        raise SettingsError(f"{path}: {why.strerror}; name another file with --config") from None
+        en, vi = _unreadable(why)
+        raise SettingsError(
+            f"{path}: {en}; name another file with --config", f"{path}: {vi}; chọn tệp khác bằng --config"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
-        raise SettingsError(f"{path}: not valid TOML: {why}") from None
+        place = re.search(r"line (\d+), column (\d+)", str(why))
+        near = f"sửa dòng {place[1]}, cột {place[2]}" if place else "sửa tệp này bằng trình soạn thảo UTF-8"
+        raise SettingsError(
+            f"{path}: not valid TOML: {why}", f"{path}: không phải TOML hợp lệ: {near} ({why})"
+        ) from None
     found.path = path
     return found
+
+
+def _unreadable(why: OSError | UnicodeDecodeError) -> tuple[str, str]:
+    if isinstance(why, UnicodeDecodeError):
+        return str(why), f"không phải văn bản UTF-8 ({why})"
+    told = language.reason(why)
+    return str(told), told.vi
 
 
 def parse(document: dict[str, Any], where: str) -> Settings:
@@ -163,7 +189,7 @@ def parse(document: dict[str, Any], where: str) -> Settings:
     settings = Settings(**built, document=document)
     given = document.get("probe", {})
     if not isinstance(given, dict):
-        raise SettingsError(f"{where}: [probe] must be a table")
+        raise SettingsError(f"{where}: [probe] must be a table", f"{where}: [probe] phải là một bảng")
     _known(given, probe.names(), f"{where}: probe")
     for name in probe.names():
         own = given.get(name, {})
@@ -172,7 +198,8 @@ def parse(document: dict[str, Any], where: str) -> Settings:
         default = getattr(cls, "on", True)
         enabled = own.pop("enabled", default) if isinstance(own, dict) else default
         if not isinstance(enabled, bool):
-            raise SettingsError(f"{where}: probe.{name}.enabled: {enabled!r} is not true or false")
+            setting = f"{where}: probe.{name}.enabled: {enabled!r}"
+            raise SettingsError(f"{setting} is not true or false", f"{setting} phải là true hoặc false")
         if not enabled:
             continue
         settings.probes[name] = _build(cls, own, f"{where}: probe.{name}")
@@ -181,47 +208,15 @@ def parse(document: dict[str, Any], where: str) -> Settings:
 
 
 def _check(settings: Settings, where: str) -> None:
-    broker, reports = settings.broker, settings.reports
-    for name, value in (("id", settings.device.id), ("school", settings.device.school)):
-        if not _TOPIC_LEVEL(value):
-            raise SettingsError(f"{where}: device.{name} {value!r}: write it as the centre gave it")
-    try:
-        scheme, port = urlsplit(broker.url).scheme, broker.port
-    except ValueError:
-        scheme, port = "", 0
-    if scheme not in ("mqtt", "mqtts") or not broker.host or not 0 < port < 65536:
-        raise SettingsError(f"{where}: broker.url {broker.url!r}: give it as mqtts://host:8883")
-    if not broker.tls and broker.host not in LOOPBACK:
-        raise SettingsError(f"{where}: broker.url {broker.url!r} is not encrypted: use mqtts:// for another machine")
-    if bool(broker.certificate_file) != bool(broker.key_file):
-        raise SettingsError(f"{where}: broker.certificate_file and broker.key_file go together: name both or neither")
-    if settings.centre.url and not is_centre(settings.centre.url):
-        raise SettingsError(f"{where}: centre.url {settings.centre.url!r}: give it as https://host:8443")
-    if not 1 <= reports.interval <= 3600:
-        raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
-    if not 0.1 <= settings.limits.cpu_percent <= 100 or not 24 <= settings.limits.memory_mb <= 4096:
-        raise SettingsError(f"{where}: limits.cpu_percent must be 0.1 to 100, memory_mb 24 to 4096")
-    finite = all(isfinite(number) for number in (reports.keep_mb, reports.replay_rate, reports.replay_spread))
-    if not finite or reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
-        raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")
-
-
-def is_centre(url: str) -> bool:
-    """Whether this can be a centre's address: https, or http on this machine alone; no user, query or fragment."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    plain = not (parts.query or parts.fragment or "@" in parts.netloc) and url.isprintable() and " " not in url
-    return safe and plain and bool(parts.hostname) and port != 0
+    for en, vi in rules.broken(settings):
+        raise SettingsError(f"{where}: {en}", f"{where}: {vi}")
 
 
 def _build(cls: type[T], given: Any, where: str) -> T:
     """Fill a dataclass from a TOML table, each value of its default's type."""
     if not isinstance(given, dict):
-        raise SettingsError(f"{where} must be a table, as in [{where.rpartition(' ')[2]}]")
+        table = f"[{where.rpartition(' ')[2]}]"
+        raise SettingsError(f"{where} must be a table, as in {table}", f"{where} phải là một bảng, như {table}")
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     _known(given, list(known), where)
     values: dict[str, Any] = {}
@@ -235,11 +230,21 @@ def _build(cls: type[T], given: Any, where: str) -> T:
             values[name] = value
         else:
             shown = "the value" if name == "secret" else repr(value)
-            raise SettingsError(f"{where}.{name}: {shown} is not a {_KINDS[type(default)]}")
+            en, vi = _KINDS[type(default)]
+            raise SettingsError(
+                f"{where}.{name}: {shown} is not a {en}",
+                f"{where}.{name}: {'giá trị' if name == 'secret' else shown} không phải là {vi}",
+            )
     return cls(**values)
 
 
-_KINDS = {str: "text", float: "number", bool: "true or false", tuple: "list of texts", int: "whole number"}
+_KINDS = {
+    str: ("text", "chuỗi trong ngoặc kép"),
+    float: ("number", "số"),
+    bool: ("true or false", "true hoặc false"),
+    tuple: ("list of texts", "danh sách chuỗi"),
+    int: ("whole number", "số nguyên"),
+}
 
 
 def _known(given: dict[str, Any], known: list[str], where: str) -> None:
@@ -248,5 +253,10 @@ def _known(given: dict[str, Any], known: list[str], where: str) -> None:
             import difflib
 
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise SettingsError(f"{where}: unknown setting {name!r}: {hint}")
+            names = ", ".join(known)
+            raise SettingsError(
+                f"{where}: unknown setting {name!r}: "
+                + (f"did you mean {near[0]!r}?" if near else f"known are {names}"),
+                f"{where}: không có cài đặt {name!r}: "
+                + (f"ý bạn là {near[0]!r}?" if near else f"các cài đặt có là {names}"),
+            )

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from schoolpulse_agent import agent
-from schoolpulse_agent.settings import LOOPBACK
+from schoolpulse_agent.rules import LOOPBACK
 from schoolpulse_api import brokers, demo, serving
 from schoolpulse_api.app import create_app
 from schoolpulse_api.centre import Centre

@@ -234,7 +234,10 @@ def config(tmp_path: Path) -> Path:
 def run(config: Path, tmp_path: Path) -> Run:
     def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "schoolpulse_agent", "--config", str(config), *arguments]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", input=given, timeout=60, cwd=tmp_path)
+        spoken = {**os.environ, "SCHOOLPULSE_LANG": "en"}
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", input=given, timeout=60, cwd=tmp_path, env=spoken
+        )
 
     return run
 

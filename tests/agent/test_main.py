@@ -17,7 +17,7 @@ from schoolpulse_agent import __version__, probe, wire
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Config = Callable[[str], Path]
-NEVER_SENT = "Never sent: user names, process names, command lines, window titles, web addresses."
+NEVER_SENT = "user names, accounts, who is signed in"
 
 
 @pytest.fixture
@@ -33,7 +33,12 @@ def run(tmp_path: Path) -> Run:
             errors="replace",
             timeout=60,
             cwd=tmp_path,
-            env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path / "run"), **environment},
+            env={
+                **os.environ,
+                "RUNTIME_DIRECTORY": str(tmp_path / "run"),
+                "SCHOOLPULSE_LANG": "en",
+                **environment,
+            },
         )
 
     return run
@@ -87,34 +92,26 @@ def test_once_prints_one_report_that_the_wire_takes(run: Run) -> None:
     assert all(fields["up"] == 1.0 for key, fields in report.m.items() if key.startswith("probe,"))
 
 
-def test_data_names_every_field_that_once_sends_and_none_outside_the_metrics(run: Run) -> None:
+def test_data_names_every_field_that_once_sends(run: Run) -> None:
     sent = {
-        (wire.split_group(key)[0], field)
+        f"{wire.split_group(key)[0]}.{field}"
         for key, fields in json.loads(run("once").stdout)["m"].items()
         for field in fields
     }
     ended = run("data")
     assert (ended.returncode, ended.stderr) == (0, "")
-    head, *rows = ended.stdout.split("\n\n")[0].splitlines()
-    assert head.split() == ["measurement", "field", "tags", "unit", "English", "Tiếng", "Việt"]
-    named = {tuple(row.split()[:2]) for row in rows}
-    assert sent <= named
-    assert named <= set(probe.metrics())
-    assert {key for key in probe.OWN_METRICS if key[0] == "agent"} <= named
-    for row in rows:
-        measurement, field = row.split()[:2]
-        metric = probe.metrics()[measurement, field]
-        assert all(f"  {text}" in row for text in metric)
-    assert f"\n{len(rows)} fields" in ended.stdout
-    assert NEVER_SENT in ended.stdout
+    assert sent <= set(ended.stdout.split())
+    assert "Bản kê dữ liệu".upper() in ended.stdout and "Manifest of the data".upper() in ended.stdout
 
 
-def test_a_probe_that_is_switched_off_is_neither_read_nor_named(run: Run, config: Config) -> None:
+def test_a_probe_that_is_switched_off_is_not_read_and_named_as_off(run: Run, config: Config) -> None:
     path = config("".join(f"[probe.{name}]\nenabled = false\n" for name in probe.names() if name != "mem"))
     measured = {key.split(",")[0] for key in json.loads(run("--config", path, "once").stdout)["m"]}
     assert measured == {"mem", "probe"}
-    rows = run("--config", path, "data").stdout.split("\n\n")[0].splitlines()[1:]
-    assert {row.split()[0] for row in rows} == {"mem", "probe", "agent"}
+    said = json.loads(run("--config", path, "data", "--format", "json").stdout)
+    on = {section["id"] for section in said["sections"] if section["on"]}
+    assert on & set(probe.names()) == {"mem"}
+    assert set(probe.names()) <= {section["id"] for section in said["sections"]}
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp1258", "ascii"])
@@ -194,9 +191,8 @@ def test_run_without_enrolment_exits_2_and_says_what_is_missing(run: Run, config
     assert "not enrolled: [device] needs id, school and secret" in one_line(ended)
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
-def test_a_secret_file_that_can_not_be_read_exits_2_and_names_it(run: Run, config: Config, command: str) -> None:
-    ended = run("--config", config('[device]\nid = "d01"\nschool = "s"\nsecret_file = "/none/device.key"'), command)
+def test_a_secret_file_that_can_not_be_read_exits_2_and_names_it(run: Run, config: Config) -> None:
+    ended = run("--config", config('[device]\nid = "d01"\nschool = "s"\nsecret_file = "/none/device.key"'), "run")
     assert ended.returncode == 2
     assert "device.secret_file /none/device.key" in one_line(ended)
 
@@ -206,39 +202,6 @@ def test_run_with_a_folder_that_can_not_be_made_exits_1_and_names_it(run: Run, c
     ended = run("--config", config(device(tmp_path, "mqtt://127.0.0.1:1")), "run")
     assert ended.returncode == 1
     assert str(tmp_path / "outbox") in one_line(ended)
-
-
-# Check
-
-
-def test_check_with_a_dead_broker_exits_1_and_says_what_to_do(run: Run, config: Config, tmp_path: Path) -> None:
-    url = f"mqtt://127.0.0.1:{free_port()}"
-    ended = run("--config", config(device(tmp_path, url)), "check")
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    settings, probes, folder, broker = ended.stdout.splitlines()
-    assert settings == f"✓ settings: {len(probe.names())} probes, a report every 60 s"
-    assert probes == "✓ probes: all work"
-    assert folder == f"✓ folder {tmp_path / 'outbox'}: can be written"
-    assert broker.startswith(f"✗ broker {url}: ")
-    assert "Connection refused" in broker
-    assert broker.endswith("see broker.url, device.id and the secret")
-    assert list((tmp_path / "run").iterdir()) == []
-    assert list((tmp_path / "outbox").iterdir()) == []
-
-
-def test_check_with_a_ca_file_that_is_not_there_names_it(run: Run, config: Config, tmp_path: Path) -> None:
-    text = device(tmp_path, "mqtts://127.0.0.1:1").replace("[reports]", 'ca_file = "/none/ca.pem"\n[reports]')
-    ended = run("--config", config(text), "check")
-    assert ended.returncode != 0
-    assert "Traceback" not in ended.stderr
-    assert "/none/ca.pem" in ended.stdout + ended.stderr
-
-
-def test_a_check_that_ends_early_leaves_nothing_behind(run: Run, config: Config, tmp_path: Path) -> None:
-    text = f'[device]\nsecret_file = "/none/device.key"\n[reports]\nfolder = "{tmp_path / "outbox"}"'
-    assert run("--config", config(text), "check").returncode == 2
-    assert list((tmp_path / "run").iterdir()) == []
 
 
 # Run

@@ -126,7 +126,8 @@ class Machine:
     def enrol(self, office: Office, token: str, *more: str, code: int = 0) -> str:
         """What ``schoolpulse-agent enroll`` prints; the token by standard input, out of the list of processes."""
         command = [*self.command, "enroll", office.url, "-", *more]
-        ended = subprocess.run(command, input=token, capture_output=True, text=True, timeout=60)
+        spoken = {**os.environ, "SCHOOLPULSE_LANG": "en"}
+        ended = subprocess.run(command, input=token, capture_output=True, text=True, timeout=60, env=spoken)
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout if code == 0 else ended.stderr
 
