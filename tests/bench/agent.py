@@ -24,12 +24,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from answering_agents import Receipts
 from brokers import Mosquitto
 from footprint import held, touched, unshared_python
 from installed import SYSTEM, Installed, memory_folder, prompt_name
 from observed import CPU, MEMORY, WAKEUPS, observe
 from peers import PEERS
-from receipts import Receipts
 from results import FOLDER, Result, machine, report, result
 from running import ROOT, Program, free_port, wait_until
 from tables import table
