@@ -13,8 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from schoolpulse_agent import settings
-from schoolpulse_agent.enroll import Answer, Request
+from schoolpulse_agent import enroll, settings
 
 Sections = dict[str, dict[str, str]]
 _HEADER = re.compile(r"\s*\[\s*([a-z]+)\s*\]\s*(#.*)?", re.ASCII).fullmatch
@@ -25,7 +24,7 @@ def prepare(config: Path) -> settings.Settings:
     config = config.resolve()
     config.parent.mkdir(parents=True, exist_ok=True)
     found = settings.load(config) if config.exists() else settings.Settings()
-    nobody = Answer("d", "s", "s", None, "", "mqtts://host", "", None)
+    nobody = enroll.Answer("d", "s", "s", None, "", "mqtts://host", "", None)
     edited(_text(config), _sections(config, nobody, "https://host", ""), str(config))
     trial = config.with_name("trial")
     put(trial, "x" * 16_384)
@@ -33,7 +32,7 @@ def prepare(config: Path) -> settings.Settings:
     return found
 
 
-def take_over(config: Path, answer: Answer, centre: str, request: Request | None) -> list[Path]:
+def take_over(config: Path, answer: enroll.Answer, centre: str, request: enroll.Request | None) -> list[Path]:
     """Become what the centre answered; return the files written. Other sections of an existing file stay as they are.
 
     Raises SettingsError and OSError; if the device id is another one, the machine is then still what it was.
@@ -151,7 +150,7 @@ def _mark(old: settings.Settings, device: str) -> str:
     return own if old.device.secret_file.endswith(f"secret{own}") or old.device.id not in ("", device) else ""
 
 
-def _sections(config: Path, answer: Answer, centre: str, mark: str) -> Sections:
+def _sections(config: Path, answer: enroll.Answer, centre: str, mark: str) -> Sections:
     broker = {"url": answer.broker, "ca_file": str(config.with_name("ca.pem"))}
     if answer.certificate:
         broker["certificate_file"] = str(config.with_name(f"device{mark}.pem"))
