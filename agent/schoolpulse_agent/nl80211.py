@@ -8,20 +8,15 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Callable, Final
+from typing import Callable
 
-GENERIC: Final = 16  # NETLINK_GENERIC, and by chance the number of its own family, nlctrl
+GENERIC = 16  # NETLINK_GENERIC, and by chance the number of its own family, nlctrl
 ERROR, DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 REQUEST, DUMP = 0x1, 0x300  # NLM_F_REQUEST, NLM_F_DUMP
 GET_FAMILY, FAMILY_ID, FAMILY_NAME = 3, 1, 2  # CTRL_CMD_, CTRL_ATTR_ (linux/genetlink.h)
-GET_STATION, IFINDEX, STA_INFO, SIGNAL = (
-    17,
-    3,
-    21,
-    7,
-)  # NL80211_CMD_, NL80211_ATTR_, NL80211_STA_INFO_ (linux/nl80211.h)
-SECONDS = 1.0  # the kernel answers at once
-MOST = 1000  # messages: a laptop has one access point, a hotspot tens of stations
+# NL80211_CMD_, NL80211_ATTR_ twice, NL80211_STA_INFO_ (linux/nl80211.h)
+GET_STATION, IFINDEX, STA_INFO, SIGNAL = 17, 3, 21, 7
+SECONDS, MOST = 1.0, 1000  # the kernel answers at once; a hotspot has tens of stations
 
 Ask = Callable[[int, int, bytes, bool], "list[bytes]"]  # family, command, attributes, whether all -> their attributes
 
