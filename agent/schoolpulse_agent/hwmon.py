@@ -16,7 +16,7 @@ FOLDER = Path("/sys/class/hwmon")
 class Sensor(NamedTuple):
     """One input of one chip."""
 
-    chip: str  # coretemp, nvme, k10temp; the second of a kind: nvme_2
+    chip: str  # coretemp, k10temp; of several of a kind with its device: nvme_nvme0
     feature: str  # its label as a name, "package_id_0"; without one as in its file's name, "temp1"
     path: str
 
@@ -46,14 +46,14 @@ class Sensors:
 def find(kind: str, folder: Path) -> list[Sensor]:
     """The inputs of a kind, by chip and number (Documentation/hwmon/sysfs-interface.rst)."""
     found: list[Sensor] = []
-    chips: dict[str, int] = {}
-    for chip in sorted(folder.glob("hwmon*"), key=_number):
+    chips = sorted(folder.glob("hwmon*"), key=_number)
+    names = [name_of(proc.once(str(chip / "name"))) or "chip" for chip in chips]
+    for chip, name in zip(chips, names):
         inputs = sorted(chip.glob(f"{kind}[0-9]*_input"), key=_number)
-        if not inputs:
+        if proc.once(str(chip / "device/power/runtime_status")) == b"suspended":  # to ask would wake it
             continue
-        name = name_of(proc.once(str(chip / "name"))) or "chip"
-        chips[name] = chips.get(name, 0) + 1
-        own = name if chips[name] == 1 else f"{name}_{chips[name]}"
+        # The numbers of hwmon change from boot to boot: of several the device tells which is which.
+        own = name if names.count(name) == 1 else f"{name}_{name_of((chip / 'device').resolve().name.encode())}"
         taken: set[str] = set()
         for path in inputs:
             plain = path.name[: -len("_input")]

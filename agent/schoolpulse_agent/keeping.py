@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 from schoolpulse_agent import enroll, settings
@@ -129,13 +128,11 @@ def _line(setting: tuple[str, str]) -> str:
 
 
 def _is_edit(text: str, made: str, sections: Sections) -> bool:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    from schoolpulse_agent import toml
+
     try:
-        old, new = tomllib.loads(text), tomllib.loads(made)
-    except tomllib.TOMLDecodeError:
+        old, new = toml.loads(text), toml.loads(made)
+    except toml.TOMLDecodeError:
         return False
     return bool(new == {**old, **sections})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -154,18 +153,16 @@ def load(path: Path | None) -> Settings:
     """Read a settings file; None means all defaults. Raises SettingsError."""
     if path is None:
         return parse({}, "defaults")
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+    from schoolpulse_agent import toml
+
     try:
-        found = parse(tomllib.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
+        found = parse(toml.loads(path.read_text(encoding="utf-8-sig")), str(path))  # Notepad writes a mark first
     except OSError as why:
         en, vi = _unreadable(why)
         raise SettingsError(
             f"{path}: {en}; name another file with --config", f"{path}: {vi}; chọn tệp khác bằng --config"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as why:
+    except (toml.TOMLDecodeError, UnicodeDecodeError) as why:
         place = re.search(r"line (\d+), column (\d+)", str(why))
         near = f"sửa dòng {place[1]}, cột {place[2]}" if place else "sửa tệp này bằng trình soạn thảo UTF-8"
         raise SettingsError(

@@ -22,6 +22,7 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
+DISKS = {"hwmon2": "nvme1", "hwmon3": "nvme0"}  # as their numbers were at this boot
 CHIPS = {
     "hwmon0/name": "acpitz",
     "hwmon0/temp1_input": "27800",
@@ -47,6 +48,14 @@ CHIPS = {
 }
 
 
+def chips(folder: Path) -> Path:
+    for chip, disk in DISKS.items():
+        (folder / "devices" / disk).mkdir(parents=True)
+        (folder / chip).mkdir()
+        (folder / chip / "device").symlink_to(folder / "devices" / disk)
+    return tree(folder, CHIPS)
+
+
 def temperatures(folder: Path) -> dict[str, float]:
     probe = temp.Probe()
     probe._sensors = Sensors("temp", folder)
@@ -54,12 +63,12 @@ def temperatures(folder: Path) -> dict[str, float]:
 
 
 def test_each_believable_sensor_is_named_by_its_chip_and_label(tmp_path: Path) -> None:
-    assert temperatures(tree(tmp_path, CHIPS)) == {
+    assert temperatures(chips(tmp_path)) == {
         "acpitz_temp1": 27.8,
         "coretemp_package_id_0": 48.0,
         "coretemp_core_0": 46.0,
-        "nvme_composite": 38.9,
-        "nvme_2_composite": 41.9,
+        "nvme_nvme1_composite": 38.9,
+        "nvme_nvme0_composite": 41.9,
     }
 
 
@@ -73,6 +82,11 @@ def test_labels_that_are_the_same_stay_apart(tmp_path: Path) -> None:
     files = {"hwmon0/name": "k10temp"}
     files |= {f"hwmon0/temp{n}_{what}": text for n in (1, 2) for what, text in (("input", "40000"), ("label", "Tctl"))}
     assert temperatures(tree(tmp_path, files)) == {"k10temp_tctl": 40.0, "k10temp_tctl_temp2": 40.0}
+
+
+def test_a_card_that_sleeps_is_not_woken(tmp_path: Path) -> None:
+    files = {"hwmon0/name": "amdgpu", "hwmon0/temp1_input": "40000", "hwmon0/device/power/runtime_status": "suspended"}
+    assert temperatures(tree(tmp_path, files)) == {}
 
 
 def test_a_chip_that_goes_away_and_one_that_comes_are_no_trouble(tmp_path: Path) -> None:
