@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 if sys.version_info >= (3, 11):
-    from tomllib import TOMLDecodeError, loads
+    import tomllib
 else:
-    from tomli import TOMLDecodeError, loads
+    import tomli as tomllib
 
-__all__ = ["TOMLDecodeError", "loads"]
+TOMLDecodeError = tomllib.TOMLDecodeError
+loads = tomllib.loads
