@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CODE = Path("usr/lib/schoolpulse-agent")
-UNITS = ("schoolpulse-agent.service", "schoolpulse-agent.path", "schoolpulse-smart.service", "schoolpulse-smart.timer")
+UNITS = sorted((ROOT / "deploy/systemd").iterdir())
 DOC = Path("usr/share/doc/schoolpulse-agent")
 FILES = {  # what goes where, executable or not
     HERE / "main.py": CODE / "main.py",
@@ -28,7 +28,7 @@ FILES = {  # what goes where, executable or not
     HERE / "tmpfiles.conf": Path("usr/lib/tmpfiles.d/schoolpulse-agent.conf"),
     HERE / "agent.toml": DOC / "agent.toml",
     ROOT / "agent/README.md": DOC / "README.md",
-    **{ROOT / "deploy/systemd" / unit: Path("lib/systemd/system") / unit for unit in UNITS},
+    **{unit: Path("lib/systemd/system") / unit.name for unit in UNITS},
 }
 PROGRAMS = ("usr/bin/schoolpulse-agent", "usr/share/python3/runtime.d/schoolpulse-agent.rtupdate")
 UNUSED = ("publish.py", "subscribe.py", "py.typed")  # of paho: what the agent never imports

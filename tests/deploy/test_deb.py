@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deploy.debs import build, install
 from office import Office
 from privateroot import PrivateRoot
 from running import ROOT, Program, wait_until
@@ -24,12 +23,6 @@ import main; main.search(main.choose())
 import paho.mqtt.client, psutil, schoolpulse_agent.link, schoolpulse_agent.agent
 print(*(sys.modules[name].__file__ for name in ("paho.mqtt.client", "psutil", "schoolpulse_agent")))
 """
-
-
-def build(version: str, folder: Path) -> Path:
-    command = [sys.executable, ROOT / "deploy/debian/build.py", "--version", version, "--out", folder]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder / f"schoolpulse-agent_{version}_all.deb"
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +43,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     made.up()
     yield made
     made.close()
-
-
-def install(root: PrivateRoot, deb: Path) -> str:
-    (root.shared / deb.name).write_bytes(deb.read_bytes())
-    return root.run("dpkg", "--install", f"/mnt/shared/{deb.name}")
 
 
 def start(root: PrivateRoot) -> Program:
