@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shlex
+import socket
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from deploy.debs import build, install
@@ -45,12 +48,32 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     made.close()
 
 
-def start(root: PrivateRoot) -> Program:
+def start(root: PrivateRoot, manager: str) -> Program:
     """As systemd would: the unit's own line, its user, its folder."""
     words = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)[0]
     user = re.findall(r"^User=(.*)$", UNIT.read_text(), re.MULTILINE)[0]
     root.run("install", "-d", "-o", user, "-g", user, "/run/schoolpulse")
-    return root.start(*shlex.split(words), user=user, RUNTIME_DIRECTORY="/run/schoolpulse")
+    told = {"RUNTIME_DIRECTORY": "/run/schoolpulse", "NOTIFY_SOCKET": manager}
+    return root.start(*shlex.split(words), user=user, **told)
+
+
+def listening() -> tuple[socket.socket, str]:
+    """A socket as systemd's, in no file, so that a private root sees it too; and its name."""
+    name = f"schoolpulse-{uuid4()}"
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(f"\0{name}")
+    manager.settimeout(20)
+    return manager, f"@{name}"
+
+
+def heard(manager: socket.socket) -> set[bytes]:
+    """All that was said up to now; the queue is short, and empty then."""
+    words = set()
+    manager.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            words.add(manager.recv(100))
+    return words
 
 
 def device(root: PrivateRoot) -> str:
@@ -103,10 +126,15 @@ def test_enrolled_at_a_centre_it_reports_as_its_own_user_and_is_the_same_machine
             assert root.run("schoolpulse-agent", "--version").strip().endswith(version)
             assert device(root) == known
         before = office.stored(known)
-        running = start(root)
+        manager, name = listening()
+        running = start(root, name)
+        assert manager.recv(100) == b"READY=1", "Type=notify: or the unit would never be up"
         office.wait_online(known)
         wait_until(lambda before=before: office.stored(known) not in (0, before), 30, "reports are stored")
+        assert b"WATCHDOG=1" in heard(manager)
         assert running.stop() == 0, running.printed()
+        assert b"STOPPING=1" in heard(manager)
+        manager.close()
         assert "Traceback" not in running.printed(), running.printed()
 
 
