@@ -61,10 +61,10 @@ check_machine() {
   [ "$(id -u)" -eq 0 ] || fail "cần quyền root · root is needed: sudo sh install.sh ..."
   command -v dpkg >/dev/null || fail "chỉ cho Debian, Ubuntu · for Debian and Ubuntu only; máy khác: agent/README.md"
   yes "$(. /etc/os-release && printf '%s' "${PRETTY_NAME:-Linux}"), $(uname -m)"
-  if command -v python3 >/dev/null; then
-    python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
-      fail "Python $(python3 -V 2>&1 | cut -d' ' -f2) quá cũ, cần 3.9 · too old, 3.9 is needed: nâng cấp hệ điều hành · upgrade the system"
-    yes "$(python3 -V 2>&1)"
+  if [ -x /usr/bin/python3 ]; then  # the system's: it is what the agent runs with
+    /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
+      fail "Python $(/usr/bin/python3 -V 2>&1 | cut -d' ' -f2) quá cũ, cần 3.9 · too old, 3.9 is needed: nâng cấp hệ điều hành · upgrade the system"
+    yes "$(/usr/bin/python3 -V 2>&1)"
   fi
   free=$(df -Pk /usr | awk 'NR == 2 { print $4 }')
   [ "$free" -ge 20480 ] || fail "đĩa đầy, còn $free kB, cần 20 MB · the disk is full, 20 MB are needed"
@@ -123,7 +123,7 @@ enrol() {
 }
 
 answers() {
-  python3 -I -c 'import socket, sys, urllib.parse
+  /usr/bin/python3 -I -c 'import socket, sys, urllib.parse
 at = urllib.parse.urlsplit(sys.argv[1])
 socket.create_connection((at.hostname, at.port or 443), 10)' "$url" 2>/dev/null
 }
