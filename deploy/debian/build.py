@@ -26,7 +26,9 @@ FILES = {  # what goes where, executable or not
     HERE / "schoolpulse-agent": Path("usr/bin/schoolpulse-agent"),
     HERE / "rtupdate": Path("usr/share/python3/runtime.d/schoolpulse-agent.rtupdate"),
     HERE / "tmpfiles.conf": Path("usr/lib/tmpfiles.d/schoolpulse-agent.conf"),
+    HERE / "sysctl.conf": Path("usr/lib/sysctl.d/50-schoolpulse-agent.conf"),
     HERE / "agent.toml": DOC / "agent.toml",
+    HERE / "copyright": DOC / "copyright",
     ROOT / "agent/README.md": DOC / "README.md",
     **{unit: Path("lib/systemd/system") / unit.name for unit in UNITS},
 }
@@ -70,8 +72,6 @@ def _fill(root: Path, version: str) -> None:
     for source, place in FILES.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, root / place)
-    licence = (HERE / "copyright").read_text()
-    (root / DOC / "copyright").write_text(licence)
 
 
 def _bring_along(folder: Path) -> None:

@@ -63,7 +63,7 @@ function Register-AgentService {
     $command = "`"$program\schoolpulse-service.exe`" --config `"$config`""
     New-Service -Name $service -DisplayName 'SchoolPulse agent' -StartupType Automatic -BinaryPathName $command `
         -Description 'Nhip truong: sends this machine''s health to the school''s centre' | Out-Null
-    & sc.exe config $service obj= 'NT AUTHORITY\LocalService' password= '""' start= delayed-auto | Out-Null
+    & sc.exe config $service obj= 'NT AUTHORITY\LocalService' start= delayed-auto | Out-Null
     if ($LASTEXITCODE) { Stop-With 1 "sc.exe config: $LASTEXITCODE" }
     & sc.exe failure $service reset= 86400 actions= restart/15000/restart/60000/restart/300000 | Out-Null
 }
