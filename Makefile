@@ -4,7 +4,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo link test check bench bench-registry bench-rights bench-tls bench-agent wheels faults soak clean setup
+.PHONY: help demo link test check bench bench-registry bench-rights bench-tls bench-agent wheels deb faults soak clean setup
 
 help:  ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ bench-agent: setup tests/debian-packages  # a peer that can't be installed is le
 
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
+
+deb: setup  ## Build the agent's Debian package into dist/
+	$(RUN) python deploy/debian/build.py
 
 faults: setup tests/debian-packages  ## Break everything, ten times each, on every store, and count what is lost: 45 minutes, as root
 	$(RUN) python tests/whole/faults.py

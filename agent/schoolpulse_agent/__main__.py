@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Callable, NoReturn
 
-from schoolpulse_agent import __version__, language, settings
+from schoolpulse_agent import __version__, language, service, settings
 from schoolpulse_agent.centre import EnrolFailed
 from schoolpulse_agent.cycle import Cycle
 
@@ -38,9 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)
     args = _parser(_asked(arguments)).parse_args(arguments)
     level = args.log_level or {run: "info", check: "critical"}.get(args.command, "warning")  # check says it by itself
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(level=level.upper(), format=service.log_format(), stream=sys.stderr)
     spoken = _language(args.lang)
     try:
         code = int(args.command(args))
@@ -71,14 +69,7 @@ def run(args: argparse.Namespace) -> int:
     stop = agent.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    running = agent.build(loaded)
-    while True:
-        agent.run([running], stop)
-        if stop.is_set:
-            return 0
-        if running.too_large:
-            return AGAIN
-        running = agent.build(settings.load(loaded.path), new=True)  # the centre has given it another identity
+    return 0 if agent.keep_running(loaded, stop) else AGAIN
 
 
 def enroll(args: argparse.Namespace) -> int:

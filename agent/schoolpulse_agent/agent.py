@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from schoolpulse_agent import identity, inventory, origin
+from schoolpulse_agent import identity, inventory, origin, service
 from schoolpulse_agent.care import Care, Stock
 from schoolpulse_agent.configuration import Configuration
 from schoolpulse_agent.cycle import Cycle
@@ -24,7 +24,7 @@ from schoolpulse_agent.footprint import Footprint
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
 from schoolpulse_agent.renewal import Renewal
-from schoolpulse_agent.settings import Settings, SettingsError
+from schoolpulse_agent.settings import Settings, SettingsError, load
 from schoolpulse_agent.wallclock import WallClock
 from schoolpulse_agent.wire import Groups
 
@@ -184,6 +184,7 @@ def _require_alone(folder: Path) -> int | None:
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
     """Run agents until stop is set or one of them is to begin anew, then close them."""
+    service.ready()
     try:
         while not stop.is_set and not any(agent.replaced or agent.too_large for agent in agents):
             for agent in agents:
@@ -192,6 +193,7 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
                 except Exception as why:  # one sender's trouble must not end the others
                     log.exception("%s: trying again in %g s", agent.link.device, TROUBLE)
                     agent.failed(why)
+            service.alive()
             timeout = min(agent.due() for agent in agents) - time.monotonic()
             readers: list[Any] = [stop]
             writers: list[Any] = []
@@ -206,6 +208,23 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
                     writers.append(sock)
             select.select(readers, writers, [], max(0.0, min(timeout, 30.0)))
     finally:
+        if stop.is_set:
+            service.stopping()
         end = time.monotonic() + 2.0
         for agent in agents:
             agent.close(max(0.1, end - time.monotonic()))
+
+
+def keep_running(own: Settings, stop: Stop) -> bool:
+    """Run this machine's agent until stop is set, anew each time that the centre gives it another identity.
+
+    False: it has ended by itself, and its process is to be started again. Raises as `build` does.
+    """
+    running = build(own)
+    while True:
+        run([running], stop)
+        if stop.is_set:
+            return True
+        if running.too_large:
+            return False
+        running = build(load(own.path), new=True)
