@@ -58,6 +58,7 @@ def _agent(member: Member, settings: Settings) -> agent.Agent:
             "replay_spread": 2,
             "replay_rate": 10,
         },
+        "probe": {"disk": {"every": 0}},  # so that its chart has a line before five minutes have passed
     }
     own = agent_settings.parse(document, "demo")
     if not member.number:
