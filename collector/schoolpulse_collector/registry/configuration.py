@@ -50,11 +50,12 @@ def put(change: Change, place: Place, settings: Mapping[str, Any]) -> Configurat
     """Want this of a place's agents, instead of what was wanted there. Raises Refused: no such place, bad settings."""
     school, plain = _school(change.session, place), judge(settings)
     row = change.session.get(Configuration, place)
+    before = json.loads(row.settings) if row else None
     if row is None:
-        row = Configuration(**place._asdict(), settings="{}")
+        row = Configuration(**place._asdict())
         change.session.add(row)
-    if row.settings != plain:
-        change.note("configuration.put", _subject(place), school, before=json.loads(row.settings), after=settings)
+    if before != settings:
+        change.note("configuration.put", _subject(place), school, before=before, after=settings)
         row.settings, row.changed, row.changed_by = plain, change.now, change.by
     change.session.flush()
     return row
