@@ -154,10 +154,10 @@ class Client:
         """Publish with QoS 1 and wait for the PUBACK."""
         self.mqtt.publish(topic, payload, qos=1).wait_for_publish(10)
 
-    def listen(self, topic: str) -> None:
+    def listen(self, topic: str, qos: int = 1) -> None:
         done: queue.Queue[Any] = queue.Queue()
         self.mqtt.on_subscribe = lambda *arguments: done.put(arguments)
-        self.mqtt.subscribe(topic, qos=1)
+        self.mqtt.subscribe(topic, qos=qos)
         done.get(timeout=10)
 
     def hear(self, seconds: float = 5) -> tuple[str, bytes]:

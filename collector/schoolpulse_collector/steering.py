@@ -1,7 +1,8 @@
 """What each agent shall run, and telling it so: when that changes, and at a hello that says otherwise.
 
 A configuration is published retained, so that a device which is away finds the newest one when it comes; where a
-broker retains nothing (the embedded one) or something old, the device's hello shows it and it is sent again. Where
+broker hands out nothing retained (the embedded one, NATS as set up here) or something old, the device's hello shows it
+and it is sent again. Where
 nothing is wanted any more, a configuration without version or settings takes the place of the retained one: clearing
 that would leave a device that was away with what it had.
 """

@@ -65,6 +65,7 @@ def clear(change: Change, place: Place) -> bool:
         school = _school(change.session, place)
         change.note("configuration.clear", _subject(place), school, before=json.loads(row.settings))
         change.session.delete(row)
+        change.session.flush()
     return row is not None
 
 

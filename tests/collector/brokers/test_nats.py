@@ -55,6 +55,16 @@ def test_a_device_with_its_secret_is_heard_by_the_collector_and_hears_what_is_fo
     assert first.heard.empty() and second.heard.empty()
 
 
+def test_a_configuration_reaches_its_device_alone(running: Running) -> None:
+    collector, device, other = running.subscriber(), running.client("d1"), running.client("d2")
+    for each in (device, other):
+        each.listen("sp/v1/down/d1/config", qos=0)
+    collector.retain("sp/v1/down/d1/config", b"wanted")
+    assert device.hear() == ("sp/v1/down/d1/config", b"wanted")
+    time.sleep(0.3)
+    assert other.heard.empty()
+
+
 @pytest.mark.parametrize(
     ("name", "secret", "client_id"),
     [

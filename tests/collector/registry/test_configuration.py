@@ -1,4 +1,4 @@
-"""What is wanted of agents, in both databases: only of places that there are, only what can be followed, all audited."""
+"""What is wanted of agents, in both databases: only of places that there are, only what can be followed."""
 
 from __future__ import annotations
 
