@@ -177,7 +177,7 @@ class View:
         return self._centre.fleet.running(device.id)
 
     def wanted(self, device: Device) -> tuple[Config, str]:
-        """What the centre wants of this agent, and how it stands to that: one of `steering.STATES`. Raises Missing."""
+        """What the centre wants of this agent, and how it stands to that: as `Steering.state`. Raises Missing."""
         self._require_still(device)
         return self._centre.steering.wanted(device.id), self._centre.steering.state(device.id)
 

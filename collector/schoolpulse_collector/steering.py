@@ -2,9 +2,8 @@
 
 A configuration is published retained, so that a device which is away finds the newest one when it comes; where a
 broker hands out nothing retained (the embedded one, NATS as set up here) or something old, the device's hello shows it
-and it is sent again. Where
-nothing is wanted any more, a configuration without version or settings takes the place of the retained one: clearing
-that would leave a device that was away with what it had.
+and it is sent again. Where nothing is wanted any more, a configuration without version or settings takes the place of
+the retained one: clearing that would leave a device that was away with what it had.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ PACE = 200  # configurations a second at most: a change for a whole city takes a
 HOUR = 3600.0  # a school's units change with the day, which no row tells of
 RETRY = 5.0
 NOTHING = Config("", {})
-STATES = ("none", "followed", "waiting", "refused")
 
 
 class Wishes(NamedTuple):
