@@ -185,7 +185,8 @@ class Link:
             return
         log.info("connected to %s as %s", self.settings.broker.url, self.device)
         self.connected, self.refused, self.rejected, self._connect_wait = True, None, False, 1.0
-        client.subscribe([(wire.down_topic(self.device, "receipt"), 0), (wire.down_topic(self.device, "config"), 1)])
+        # QoS 0: what a broken connection loses is said again after the next hello, and NATS gives devices no QoS 1.
+        client.subscribe([(wire.down_topic(self.device, kind), 0) for kind in ("receipt", "config")])
         self._hello_wait = 2 * self.interval
         self._say_hello(self._clock())
         self.window.begin()

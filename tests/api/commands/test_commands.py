@@ -79,7 +79,7 @@ def test_devices_are_listed_cut_off_and_brought_back(home: Path, capsys: pytest.
         assert run(home, "device", action, "d1") == 0
         assert (found := registry.device("d1")) and found.status == status
     assert run(home, "device", "list") == 0
-    assert re.search(r"d1 +retired +lac-hong +- +lab_pc +PC-01", capsys.readouterr().out)
+    assert re.search(r"d1 +retired +- +lac-hong +- +lab_pc +PC-01", capsys.readouterr().out)
     assert run(home, "device", "revoke", "nobody") == 1
     assert run(home, "device", "rekey", "d1") == 1  # it is retired
     assert run(home, "device", "clones") == 0

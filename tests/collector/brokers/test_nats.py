@@ -24,6 +24,8 @@ from schoolpulse_collector.brokers.nats import Nats
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
 from schoolpulse_collector.delivery import Delivery
+from schoolpulse_collector.duties import Duties
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.natsconfig import server_config
 from schoolpulse_collector.presence import Presence
@@ -51,6 +53,16 @@ def test_a_device_with_its_secret_is_heard_by_the_collector_and_hears_what_is_fo
     assert second.hear() == ("sp/v1/down/d2/receipt", b"for d2")
     time.sleep(0.3)
     assert first.heard.empty() and second.heard.empty()
+
+
+def test_a_configuration_reaches_its_device_alone(running: Running) -> None:
+    collector, device, other = running.subscriber(), running.client("d1"), running.client("d2")
+    for each in (device, other):
+        each.listen("sp/v1/down/d1/config", qos=0)
+    collector.retain("sp/v1/down/d1/config", b"wanted")
+    assert device.hear() == ("sp/v1/down/d1/config", b"wanted")
+    time.sleep(0.3)
+    assert other.heard.empty()
 
 
 @pytest.mark.parametrize(
@@ -194,7 +206,9 @@ def test_a_report_of_the_products_own_agent_goes_through_to_its_receipt(running:
     running.parts.callback(spool.close)
     door, letters, delivery = running.roster, DeadLetters(tmp_path), Delivery(received, running.roster)
     load = Backpressure(1.0, lambda: Load(0, 0))
-    intake = Intake(collector, door, spool, received, letters, Presence(), counters, delivery, load)
+    presence, fleet = Presence(), Fleet(running.registry, collector.send, counters)
+    duties = Duties(door, presence)
+    intake = Intake(collector, door, spool, received, letters, presence, counters, delivery, load, fleet, duties)
     intake.start()
     running.parts.callback(intake.stop)
     for _ in range(3):
