@@ -16,17 +16,14 @@ from pathlib import Path
 from schoolpulse_agent import __version__, probe, settings
 from schoolpulse_agent.centre import EnrolFailed
 from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.settings import DEFAULT
 from schoolpulse_agent.wire import Groups, split_group
 
-DEFAULT = (
-    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), "SchoolPulse", "agent.toml")
-    if os.name == "nt"
-    else Path("/etc/schoolpulse/agent.toml")
-)
+RESTART = 3  # exit code: ended in order, to be started again as another version of itself
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings."""
+    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings, 3 start it again."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(
         level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
@@ -54,17 +51,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(loaded: settings.Settings) -> int:
-    """Report until stopped by SIGTERM or Ctrl-C."""
+    """Report until stopped by SIGTERM or Ctrl-C; ends with 3 to be started again, as another version of itself."""
     from schoolpulse_agent import agent
 
     _require_enrolment(loaded)
     stop = agent.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    agent.run([agent.build(loaded)], stop)
-    while not stop.is_set:  # it has ended by itself: the centre has given this machine another identity
-        agent.run([agent.build(settings.load(loaded.path), new=True)], stop)
-    return 0
+    running = agent.build(loaded)
+    agent.run([running], stop)
+    while running.replaced and not stop.is_set:  # the centre has given this machine another identity
+        running = agent.build(settings.load(loaded.path), new=True)
+        agent.run([running], stop)
+    return RESTART if running.outdated and not stop.is_set else 0
 
 
 def enroll(args: argparse.Namespace) -> int:
@@ -205,4 +204,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from schoolpulse_agent import launch
+
+    sys.exit(launch.main())

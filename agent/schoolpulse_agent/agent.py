@@ -77,6 +77,11 @@ class Agent:
         """Whether the settings file now holds another identity: this agent is to end and a new one to be built."""
         return self._care is not None and self._care.replaced
 
+    @property
+    def outdated(self) -> bool:
+        """Whether the process is to end, so that another version of the agent is started."""
+        return self._care is not None and self._care.outdated
+
     def due(self) -> float:
         """When ``work`` must be called next at the latest (monotonic seconds)."""
         return max(self._paused, min(self._due, self.link.due()))
@@ -149,7 +154,12 @@ def build(settings: Settings, new: bool = False) -> Agent:
     origin.note(folder, measured, outbox.held(), outbox.epoch)
     link = Link(settings, outbox, WallClock(), hardware=hardware)
     renewal = Renewal(settings, link, new=new) if settings.path and settings.centre.url else None
-    care = Care(link, cycle, configuration, Stock(inventory.read), renewal)
+    update = None
+    if settings.path and settings.centre.url and settings.update.enabled:
+        from schoolpulse_agent.update import Update
+
+        update = Update(settings, link)
+    care = Care(link, cycle, configuration, Stock(inventory.read), renewal, update)
     return Agent(cycle.read, outbox, link, care.interval, care, lock)
 
 
@@ -170,9 +180,9 @@ def _require_alone(folder: Path) -> int | None:
 
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
-    """Run agents until stop is set or one of them has got another identity, then close them."""
+    """Run agents until stop is set or one of them is to begin anew, as another device or version; then close them."""
     try:
-        while not stop.is_set and not any(agent.replaced for agent in agents):
+        while not stop.is_set and not any(agent.replaced or agent.outdated for agent in agents):
             for agent in agents:
                 try:
                     agent.work()

@@ -41,9 +41,18 @@ def post(url: str, what: str, body: dict[str, Any], trusting: ssl.SSLContext) ->
 
 
 def ask(
-    url: str, method: str, path: str, body: bytes | None, context: ssl.SSLContext
+    url: str,
+    method: str,
+    path: str,
+    body: bytes | None,
+    context: ssl.SSLContext,
+    limit: int = MAX_ANSWER,
+    seconds: float = TIMEOUT,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """One request, no redirect followed: (status, headers, body). Raises EnrolFailed."""
+    """One request, no redirect followed: (status, headers, body). Raises EnrolFailed.
+
+    ``limit``: bytes that an answer may have; ``seconds``: for all of it.
+    """
 
     def exchange() -> tuple[int, http.client.HTTPMessage, bytes]:
         parts = urlsplit(url)
@@ -55,12 +64,12 @@ def ask(
         try:
             connection.request(method, parts.path + path, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read(MAX_ANSWER + 1)
+            return answer.status, answer.headers, answer.read(limit + 1)
         finally:
             connection.close()
 
     try:
-        status, headers, said = within(TIMEOUT, exchange)
+        status, headers, said = within(seconds, exchange)
     except ssl.SSLCertVerificationError as why:
         raise EnrolFailed(f"{url}: {_untrusted(why)}; nothing was sent", False) from None
     except (OSError, http.client.HTTPException, ValueError) as why:
@@ -71,8 +80,8 @@ def ask(
         raise EnrolFailed(
             f"{url} can't be reached ({told}): check address and network, then try again{sent}", True
         ) from None
-    if len(said) > MAX_ANSWER:
-        raise EnrolFailed(f"{url} answered with more than {MAX_ANSWER} bytes: {HERE}", False)
+    if len(said) > limit:
+        raise EnrolFailed(f"{url} answered with more than {limit} bytes: {HERE}", False)
     return status, headers, said
 
 

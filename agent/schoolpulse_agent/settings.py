@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
+import os
 import re
 import sys
 from dataclasses import dataclass, field, fields
@@ -21,6 +23,11 @@ else:
 T = TypeVar("T")
 _TOPIC_LEVEL = re.compile(r"[A-Za-z0-9_-]{0,64}", re.ASCII).fullmatch
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DEFAULT = (
+    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), "SchoolPulse", "agent.toml")
+    if os.name == "nt"
+    else Path("/etc/schoolpulse/agent.toml")
+)
 
 
 class SettingsError(Exception):
@@ -90,7 +97,7 @@ class Limits:
 
 @dataclass
 class Update:
-    """Newer versions of the agent, as the centre offers them. Off: it stays what it is until somebody installs."""
+    """Newer versions of the agent, as the centre offers them. Off: what is installed runs, and nothing else."""
 
     enabled: bool = False
     public_key: str = ""  # Ed25519, base64: whose signature an offered version must carry
@@ -203,9 +210,19 @@ def _check(settings: Settings, where: str) -> None:
         raise SettingsError(f"{where}: reports.interval must be 1 to 3600 seconds")
     if not 0.1 <= settings.limits.cpu_percent <= 100 or not 24 <= settings.limits.memory_mb <= 4096:
         raise SettingsError(f"{where}: limits.cpu_percent must be 0.1 to 100, memory_mb 24 to 4096")
+    if settings.update.enabled and not is_public_key(settings.update.public_key):
+        raise SettingsError(f"{where}: update.public_key: copy it as 'schoolpulse package key' printed it, 44 letters")
     finite = all(isfinite(number) for number in (reports.keep_mb, reports.replay_rate, reports.replay_spread))
     if not finite or reports.keep_mb < 1 or reports.replay_rate <= 0 or reports.replay_spread < 0:
         raise SettingsError(f"{where}: reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more")
+
+
+def is_public_key(said: str) -> bool:
+    """Whether this is an Ed25519 public key: 32 bytes in base64."""
+    try:
+        return len(base64.b64decode(said, validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def is_centre(url: str) -> bool:
