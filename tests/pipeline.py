@@ -20,6 +20,8 @@ from schoolpulse_collector.brokers.embedded import Broker, Door
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
 from schoolpulse_collector.delivery import Delivery
+from schoolpulse_collector.duties import Duties
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.received import Received
@@ -28,6 +30,7 @@ from schoolpulse_collector.registry.model import Room, School
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.shipper import Shipper
 from schoolpulse_collector.spool import Spool
+from schoolpulse_collector.steering import Steering
 from schoolpulse_collector.stores.duckdb import DuckDB
 from schoolpulse_collector.subscriber import Subscriber
 
@@ -65,6 +68,8 @@ class Pipeline:
         self.received = Received(self.store.received(), self.store.lows())
         self.delivery = Delivery(self.received, self.roster)
         self.counters.registry.register(self.delivery)
+        self.fleet = Fleet(registry, self.subscriber.send, self.counters)
+        self.steering = Steering(registry, self.roster, self.fleet, self.subscriber, self.counters, "Asia/Ho_Chi_Minh")
         self.intake = Intake(
             self.subscriber,
             self.roster,
@@ -75,10 +80,13 @@ class Pipeline:
             self.counters,
             self.delivery,
             Backpressure(1.0, lambda: Load(self.subscriber.inbox.filled, 0)),
+            self.fleet,
+            Duties(self.roster, self.presence),
         )
+        self.intake.heard += [self.fleet.said, self.steering.said]
         self.subscriber.start()
         parts.callback(self.subscriber.stop)
-        for thread in (self.shipper, self.intake):
+        for thread in (self.shipper, self.fleet, self.steering, self.intake):
             thread.start()
             parts.callback(thread.stop)
         wait_until(lambda: self.subscriber.connected, 10, "the collector is connected")

@@ -32,6 +32,8 @@ from schoolpulse_collector.clones import Clones
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
 from schoolpulse_collector.delivery import Delivery
+from schoolpulse_collector.duties import Duties
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.following import Following
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.latest import Latest
@@ -41,6 +43,7 @@ from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.shipper import Shipper
 from schoolpulse_collector.spool import Spool
+from schoolpulse_collector.steering import Steering
 from schoolpulse_collector.store import Store, StoreDown, open_store
 from schoolpulse_collector.subscriber import Subscriber
 
@@ -82,27 +85,27 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         delivery = Delivery(received, roster)
         counters.registry.register(delivery)
         backpressure = Backpressure(settings.replay_rate, partial(_load, subscriber, spool, shipper))
-        intake = Intake(subscriber, roster, spool, received, dead_letters, presence, counters, delivery, backpressure)
+        fleet = _begin(parts, Fleet(registry, subscriber.send, counters))
+        steering = _begin(parts, Steering(registry, roster, fleet, subscriber, counters, settings.time_zone))
+        duties = Duties(roster, presence)
+        intake = Intake(
+            subscriber, roster, spool, received, dead_letters, presence, counters, delivery, backpressure, fleet, duties
+        )
         intake.listeners += [latest.update, feed.on_record]
-        intake.heard.append(clones.said)
+        intake.heard += [clones.said, fleet.said, steering.said]
         _begin(parts, intake)
         clock = _begin(parts, Clock(presence, subscriber))
-        following = _begin(
-            parts, Following(roster, broker, presence, clones, partial(_tend, settings, authority, secure))
-        )
+        following = Following(roster, broker, presence, clones, partial(_tend, settings, authority, secure))
+        following.listeners.append(steering.moved)
+        _begin(parts, following)
         agents = _begin(parts, Agents(demo.agents(members, settings))) if members else None
 
         _watch(counters, subscriber, spool, shipper, presence)
 
-        def healthy() -> dict[str, bool]:
-            threads = {"shipper": shipper, "intake": intake, "clock": clock, "following": following, "agents": agents}
-            alive = {name: part.is_alive() for name, part in threads.items() if part}
-            alive["following"] = alive["following"] and following.works
-            return alive | {"subscriber": subscriber.connected, "store": shipper.works, "spool": intake.works}
-
-        centre = Centre(
-            registry, roster, store, latest, presence, counters, feed, settings, healthy, following.look, authority
-        )
+        threads = (shipper, intake, clock, *([agents] if agents else []))
+        healthy = partial(_healthy, threads, (fleet, steering, following), subscriber, shipper, intake)
+        known = (registry, roster, store, latest, presence, counters, feed, settings)
+        centre = Centre(*known, healthy, following.look, fleet, steering, authority)
         serving.serve(create_app(centre, demo=with_demo), settings, registry, secure, link=with_demo)
 
 
@@ -222,6 +225,19 @@ def _take_up(spool: Spool, received: Received, latest: Latest) -> None:
             received.add(late.device, late.epoch, late.seq)
             received.held_from(late.device, late.epoch, late.low, late.arrived)
             latest.update(late)
+
+
+def _healthy(
+    threads: Sequence[threading.Thread],
+    on_registry: Sequence[Fleet | Steering | Following],
+    subscriber: Subscriber,
+    shipper: Shipper,
+    intake: Intake,
+) -> dict[str, bool]:
+    """The names of the parts and whether each works."""
+    alive = {part.name: part.is_alive() for part in threads}
+    alive |= {part.name: part.is_alive() and part.works for part in on_registry}
+    return alive | {"subscriber": subscriber.connected, "store": shipper.works, "spool": intake.works}
 
 
 def _load(subscriber: Subscriber, spool: Spool, shipper: Shipper) -> Load:

@@ -9,10 +9,12 @@ from schoolpulse_api.feed import Feed
 from schoolpulse_api.settings import Settings
 from schoolpulse_collector.authority import Authority
 from schoolpulse_collector.counters import Counters
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.latest import Latest
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.registry import Registry
 from schoolpulse_collector.roster import Roster
+from schoolpulse_collector.steering import Steering
 from schoolpulse_collector.store import Store
 
 
@@ -34,4 +36,6 @@ class Centre:
     settings: Settings
     healthy: Callable[[], dict[str, bool]]
     followed: Callable[[], None]
+    fleet: Fleet
+    steering: Steering
     authority: Authority | None = None

@@ -15,12 +15,23 @@ from typing import TYPE_CHECKING
 from prometheus_client import generate_latest
 from sqlalchemy.orm import Session
 
+from schoolpulse_agent.remote import Config
 from schoolpulse_api.centre import Centre
 from schoolpulse_collector import clones
 from schoolpulse_collector.authority import Authority
 from schoolpulse_collector.presence import State
-from schoolpulse_collector.registry import Change, audit, devices
-from schoolpulse_collector.registry.model import Audit, Device, Room, School, Sighting
+from schoolpulse_collector.registry import Change, audit, configuration, devices, equipment
+from schoolpulse_collector.registry.agents import Running
+from schoolpulse_collector.registry.model import (
+    Audit,
+    Configuration,
+    Device,
+    Inventory,
+    InventoryChange,
+    Room,
+    School,
+    Sighting,
+)
 from schoolpulse_collector.registry.rights import Rights
 from schoolpulse_collector.series import Frame, Series
 
@@ -159,6 +170,40 @@ class View:
         """The last values of a device that was found through this view. Raises Missing if it may be seen no more."""
         self._require_still(device)
         return self._centre.latest.of(device.id)
+
+    def running(self, device: Device) -> Running:
+        """What the agent of a device that was found through this view runs. Raises Missing as above."""
+        self._require_still(device)
+        return self._centre.fleet.running(device.id)
+
+    def wanted(self, device: Device) -> tuple[Config, str]:
+        """What the centre wants of this agent, and how it stands to that: one of `steering.STATES`. Raises Missing."""
+        self._require_still(device)
+        return self._centre.steering.wanted(device.id), self._centre.steering.state(device.id)
+
+    def inventory(self, device: Device) -> Inventory | None:
+        """What a device that was found through this view is made of; None: it has sent none. Raises Missing."""
+        self._require_still(device)
+        with self._centre.registry.read() as session:
+            return equipment.of(session, device.id)
+
+    def inventory_changes(self, device: Device, before: int, limit: int) -> list[InventoryChange]:
+        """What changed of it, newest first, before a number (0: all). Raises Missing."""
+        self._require_still(device)
+        with self._centre.registry.read() as session:
+            return equipment.changes(session, device.id, before, limit)
+
+    @contextmanager
+    def count_fleet(self) -> Iterator[tuple[Session, frozenset[str] | None]]:
+        """The registry, to count what may be seen in it, and the schools that may be; None: all."""
+        places = self.rights.places("viewer")
+        with self._centre.registry.read() as session:
+            yield session, places
+
+    def configurations(self) -> list[Configuration]:
+        """What the centre wants of agents, where the caller is in charge of IT, and everywhere."""
+        with self._centre.registry.read() as session:
+            return configuration.of_schools(session, self.rights.places("area_it"))
 
     def query(self, series: Series) -> Frame:
         """Values over time of the schools that may be seen. Raises BadQuery, StoreDown."""

@@ -27,6 +27,11 @@ class Counters:
             registry=own,
         )
         self.receipts = Counter("schoolpulse_receipts", "Receipts sent to devices.", registry=own)
+        self.inventories = Counter("schoolpulse_inventories", "Inventories made durable.", registry=own)
+        self.inventories_dropped = Counter(
+            "schoolpulse_inventories_dropped", "Inventories that found no room to wait; they come again.", registry=own
+        )
+        self.configurations = Counter("schoolpulse_configurations", "Configurations sent to devices.", registry=own)
         self.stored = Counter(
             "schoolpulse_reports_stored", "Reports written to the store and durable there.", registry=own
         )

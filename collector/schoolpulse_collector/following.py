@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from schoolpulse_collector.broker import Broker, BrokerDown
 from schoolpulse_collector.clones import Clones
@@ -38,6 +38,7 @@ class Following(threading.Thread):
         self._stopping, self._look = threading.Event(), threading.Event()
         self._owed: list[tuple[Sender | None, Sender]] = []  # what a broker that is away has not been told
         self._told, self._tend, self._tended = "", tend, time.monotonic()
+        self.listeners: list[Callable[[Sequence[Sender]], None]] = []  # called with the devices that changed
 
     def look(self) -> None:
         """There is a change now: don't wait for the next look's time."""
@@ -74,6 +75,8 @@ class Following(threading.Thread):
         changes = self._roster.changes()
         self._presence.expect([new.id for old, new in changes if new.active and not (old and old.active)])
         self._presence.forget([new.id for _, new in changes if not new.active])
+        for listener in self.listeners:
+            listener([new for _, new in changes])
         self._owed += changes
         if self._owed and self._broker:
             self._broker.changed([new for _, new in self._owed], [new.id for old, new in self._owed if _ends(old, new)])

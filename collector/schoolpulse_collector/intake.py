@@ -18,12 +18,15 @@ from typing import Any
 import orjson
 
 from schoolpulse_agent import wire
+from schoolpulse_agent.parts import Inventory, decode_inventory
 from schoolpulse_agent.ranges import Ranges
 from schoolpulse_collector import record as records
 from schoolpulse_collector.backpressure import Backpressure
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters, Letter
 from schoolpulse_collector.delivery import Delivery, is_report
+from schoolpulse_collector.duties import Duties
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.received import Received
 from schoolpulse_collector.record import Record
@@ -41,6 +44,7 @@ LOG_EVERY = 60.0  # seconds between two log lines about one device
 HELLO_RANGES = 200  # at most so many, the newest, answer a hello; a sender in order needs one
 FORGET_EVERY = 3600.0  # seconds; an epoch not heard for so long as OLDEST: a repeat of it would be refused anyway
 RETRY = 1.0  # seconds until a full disk is tried again
+KINDS = ("report", "presence", "inventory")
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Outcome:
     receipts: dict[str, wire.Epochs] = field(default_factory=dict)
     said: list[tuple[str, wire.Presence]] = field(default_factory=list)
     lows: dict[tuple[str, int], int] = field(default_factory=dict)
+    inventories: list[tuple[str, Inventory]] = field(default_factory=list)
 
     def owe(self, device: str, epoch: int, seq: int) -> None:
         """Name this report in the device's receipt."""
@@ -72,13 +77,15 @@ class Intake(threading.Thread):
         counters: Counters,
         delivery: Delivery,
         backpressure: Backpressure,
+        fleet: Fleet,
+        duties: Duties,
     ) -> None:
         super().__init__(name="intake", daemon=True)
         self.listeners: list[Callable[[Record], None]] = []  # called with each accepted record, once, in order
         self.heard: list[Callable[[str, wire.Presence], None]] = []  # called with each presence message
         self._subscriber, self._roster, self._spool, self._received = subscriber, roster, spool, received
         self._dead_letters, self._presence, self._counters = dead_letters, presence, counters
-        self._delivery, self._backpressure = delivery, backpressure
+        self._delivery, self._backpressure, self._fleet, self._duties = delivery, backpressure, fleet, duties
         self.works = True  # whether the last batch could be kept
         self._stopping = threading.Event()
         self._logged: dict[str, float] = defaultdict(float)
@@ -123,7 +130,7 @@ class Intake(threading.Thread):
             device = ""
             try:
                 _, device, kind = wire.parse_up(message.topic)
-                self._counters.messages.labels(kind if kind in ("report", "presence") else "other").inc()
+                self._counters.messages.labels(kind if kind in KINDS else "other").inc()
                 sender = self._roster.get(device)
                 if sender is None:
                     raise wire.BadReport("unknown_device", device)
@@ -131,6 +138,8 @@ class Intake(threading.Thread):
                     self._judge_reports(sender, message, now, outcome)
                 elif kind == "presence":
                     outcome.said.append((device, wire.decode_presence(message.payload)))
+                elif kind == "inventory":
+                    outcome.inventories.append((device, decode_inventory(message.payload)))
                 else:
                     raise wire.BadReport("topic", message.topic)
             except wire.BadReport as why:
@@ -192,18 +201,11 @@ class Intake(threading.Thread):
             self._received.add(*key)
         for (device, epoch), low in outcome.lows.items():
             self._received.held_from(device, epoch, low, now)
-        for message in messages:
+        for message in messages:  # an inventory too, though it is nowhere yet: it comes again until it has its receipt
             self._subscriber.acknowledge(message)
-        for device, said in outcome.said:  # a hello is answered with all that is here of its epoch
-            if said.state == "online":
-                known = outcome.receipts.setdefault(device, {}).setdefault(said.epoch, Ranges())
-                for first, last in list(self._received.of(device, said.epoch))[-HELLO_RANGES:]:
-                    known.add(first, last)
-        replay = self._backpressure.replay_rate()
-        for device, epochs in outcome.receipts.items():
-            receipt = wire.encode_receipt(wire.Receipt(now, epochs, replay))
-            self._subscriber.send(wire.down_topic(device, "receipt"), receipt)
-            self._counters.receipts.inc()
+        for device, inventory in outcome.inventories:
+            self._fleet.took(device, inventory)
+        self._send_receipts(outcome, now)
         for device, said in outcome.said:
             self._presence.said(device, said)
             for hear in self.heard:
@@ -217,6 +219,20 @@ class Intake(threading.Thread):
             self._presence.reported(record.device, record.t)
             for listener in self.listeners:
                 listener(record)
+
+    def _send_receipts(self, outcome: Outcome, now: int) -> None:
+        inventories: dict[str, str] = {}
+        for device, said in outcome.said:  # a hello is answered with all that is here of its epoch
+            if said.state == "online":
+                known = outcome.receipts.setdefault(device, {}).setdefault(said.epoch, Ranges())
+                for first, last in list(self._received.of(device, said.epoch))[-HELLO_RANGES:]:
+                    known.add(first, last)
+                inventories[device] = said.inventory if self._fleet.knows(device, said.inventory) else ""
+        replay = self._backpressure.replay_rate()
+        for device, epochs in outcome.receipts.items():
+            receipt = wire.Receipt(now, epochs, replay, inventories.get(device, ""), self._duties.of(device))
+            self._subscriber.send(wire.down_topic(device, "receipt"), wire.encode_receipt(receipt))
+            self._counters.receipts.inc()
 
 
 def _fault(report: wire.Report, now: int) -> str:

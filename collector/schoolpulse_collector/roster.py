@@ -27,6 +27,7 @@ class Sender(NamedTuple):
     active: bool
     secret_hash: str  # as `registry/credential.py` keeps it
     hardware: str = ""  # fingerprint of the machine it was given to; empty: not known
+    simulated: bool = False
 
 
 class Roster:
@@ -108,8 +109,8 @@ class Roster:
                 return
             since = min(instant for instant in (first, None if noted_only else self._mark) if instant is not None)
             changed = [
-                Sender(id, school, room or "", kind, status == "active", secret_hash, hardware)
-                for id, school, room, kind, status, secret_hash, hardware in devices.changed(session, since)
+                Sender(id, school, room or "", kind, status == "active", secret_hash, hardware, simulated)
+                for id, school, room, kind, status, secret_hash, hardware, simulated in devices.changed(session, since)
             ]
         for new in changed:
             old = self._senders.get(new.id)

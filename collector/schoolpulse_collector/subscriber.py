@@ -96,6 +96,10 @@ class Subscriber:
         if self.connected:
             self._client.publish(topic, payload, qos=0)
 
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1, retained where the broker retains."""
+        self._client.publish(topic, payload, qos=1, retain=True)
+
     def stop(self) -> None:
         """Disconnect; what was not acknowledged will come again."""
         self._client.disconnect()

@@ -19,15 +19,30 @@ from schoolpulse_api.feed import Feed
 from schoolpulse_api.settings import Settings
 from schoolpulse_collector.authority import Authority
 from schoolpulse_collector.counters import Counters
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.latest import Latest
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.registry import Registry, tokens
 from schoolpulse_collector.registry.model import Room, School
 from schoolpulse_collector.roster import Roster
+from schoolpulse_collector.steering import Steering
 from schoolpulse_collector.store import open_store
 
 NOW = int(time.time() * 1000)
+
+
+class Sent:
+    """Takes the place of the connection to a broker."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Keep it."""
+        self.messages.append((topic, payload))
 
 
 class Office:
@@ -51,6 +66,9 @@ class Office:
         latest = Latest(self.store.latest())
         for device in self.secrets:
             self.presence.said(device, Said("bye", "", 1, 0, 60.0))
+        counters, self.sent = Counters(), Sent()
+        self.fleet = Fleet(self.registry, lambda topic, payload: None, counters)
+        self.steering = Steering(self.registry, self.roster, self.fleet, self.sent, counters, "Asia/Ho_Chi_Minh")
         self.authority = Authority.create(folder / "tls", "Test", ["centre.test"]) if authority else None
         self.centre = Centre(
             self.registry,
@@ -58,11 +76,13 @@ class Office:
             self.store,
             latest,
             self.presence,
-            Counters(),
+            counters,
             Feed(),
             self.settings,
             lambda: {"store": True},
-            self.roster.follow,
+            self.followed,
+            self.fleet,
+            self.steering,
             self.authority,
         )
         nicegui.core.app.middleware_stack = None  # NiceGUI has one application in a process: each office starts it anew
@@ -73,6 +93,11 @@ class Office:
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         wait_until(lambda: self._server.started, 20, "uvicorn listens")
+
+    def followed(self) -> None:
+        """As a running centre's threads would."""
+        self.roster.follow()
+        self.steering._changed()
 
     def token(self, role: str, unit: str | None = None, school: str | None = None) -> str:
         """A program's token with one grant."""

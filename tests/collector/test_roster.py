@@ -41,7 +41,7 @@ def test_a_known_device_comes_with_the_tags_of_its_place(registry: Registry) -> 
     roster = Roster(registry)
     sender = roster.get("d1")
     assert sender
-    assert sender[:5] + sender[6:] == ("d1", "s", "r", "lab_pc", True, "0123456789abcdef")
+    assert sender[:5] + sender[6:] == ("d1", "s", "r", "lab_pc", True, "0123456789abcdef", False)
     assert credential.matches(secret, sender.secret_hash)
     without_room = roster.get("d2")
     assert without_room

@@ -22,6 +22,15 @@ class PresenceOut(BaseModel):
     seen: int
 
 
+class ConfigOut(BaseModel):
+    """How a device stands to what the centre wants of its agent."""
+
+    state: str = Field(description="none (is wanted), followed, waiting (to be) or refused")
+    wanted: str = Field(description="version of the configuration that is wanted; empty: none")
+    follows: str = Field(description="version of the one that its agent follows; empty: its own file alone")
+    refused: str = Field(description="version of the newest that it does not follow, and why; empty: none")
+
+
 class DeviceOut(BaseModel):
     """A device. ``simulated``: its values are made up, not measured."""
 
@@ -35,6 +44,8 @@ class DeviceOut(BaseModel):
     asset_code: str
     enrolled: int = Field(description="UTC milliseconds")
     cloned_from: str = Field(description="the device whose image or hardware identity this machine carried")
+    agent: str = Field(description="version of its agent; empty: it has not said")
+    config: ConfigOut
     presence: PresenceOut
 
 
@@ -79,8 +90,14 @@ def shown(view: View, device: Device) -> DeviceOut:
     """A device as this view has it."""
     state = view.presence(device)
     presence = PresenceOut(state=state.state, since=state.since, seen=state.seen)
-    plain = {name: getattr(device, name) for name in DeviceOut.model_fields if name != "presence"}
-    return DeviceOut(**plain, presence=presence)
+    plain = {name: getattr(device, name) for name in DeviceOut.model_fields if hasattr(device, name)}
+    return DeviceOut(**plain, presence=presence, agent=view.running(device).agent, config=config_shown(view, device))
+
+
+def config_shown(view: View, device: Device) -> ConfigOut:
+    """How a device stands to what is wanted of it."""
+    (wanted, state), running = view.wanted(device), view.running(device)
+    return ConfigOut(state=state, wanted=wanted.version, follows=running.config, refused=running.refused)
 
 
 def router() -> APIRouter:

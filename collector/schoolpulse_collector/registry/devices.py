@@ -38,9 +38,9 @@ def ids(session: Session, schools: Collection[str] | None) -> Sequence[Any]:
 
 
 def changed(session: Session, since: int) -> Sequence[Any]:
-    """(id, school, room, kind, status, secret hash, hardware) of devices that changed at or after this instant."""
-    columns = (Device.id, Device.school, Device.room, Device.kind, Device.status, Device.secret_hash, Device.hardware)
-    return session.execute(select(*columns).where(Device.changed >= since)).all()
+    """(id, school, room, kind, status, secret hash, hardware, simulated) of devices that changed since this instant."""
+    place, known = (Device.school, Device.room, Device.kind), (Device.status, Device.secret_hash, Device.hardware)
+    return session.execute(select(Device.id, *place, *known, Device.simulated).where(Device.changed >= since)).all()
 
 
 def put(

@@ -177,6 +177,58 @@ class Grant(Base):
     )
 
 
+class Inventory(Base):
+    """What a device is made of and runs, as it said last. Its `os` stands beside, to be counted."""
+
+    __tablename__ = "inventory"
+    device: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
+    hash: Mapped[str] = mapped_column(String(16))
+    parts: Mapped[str] = mapped_column(Text)  # JSON, as `schoolpulse_agent.parts`
+    since: Mapped[int] = mapped_column(BigInteger)  # it has been so ...
+    seen: Mapped[int] = mapped_column(BigInteger)  # ... and was last said to be so
+    os_id: Mapped[str] = mapped_column(Name, default="")
+    os_version: Mapped[str] = mapped_column(Name, default="")
+    os_release: Mapped[str] = mapped_column(Name, default="")
+    os_name: Mapped[str] = mapped_column(Name, default="")
+
+
+class InventoryChange(Base):
+    """One difference between two inventories of a device. No part of the audit: nobody did it by way of the centre."""
+
+    __tablename__ = "inventory_change"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("device.id"), index=True)
+    t: Mapped[int] = mapped_column(BigInteger)
+    what: Mapped[str] = mapped_column(String(8))  # added, removed, changed, or machine: the id is on other hardware
+    part: Mapped[str] = mapped_column(Text)  # as `memory,slot=DIMM1`
+    field: Mapped[str] = mapped_column(Key, default="")  # empty: the part as a whole
+    before: Mapped[str] = mapped_column(Text)  # JSON
+    after: Mapped[str] = mapped_column(Text)
+
+
+class Agent(Base):
+    """What a device's agent said in its newest hello: its version, the configuration it follows, what it refused."""
+
+    __tablename__ = "agent"
+    device: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
+    version: Mapped[str] = mapped_column(Name)
+    config: Mapped[str] = mapped_column(Name, default="")
+    refused: Mapped[str] = mapped_column(Name, default="")  # version of a configuration, a space, and why
+    changed: Mapped[int] = mapped_column(BigInteger)
+
+
+class Configuration(Base):
+    """What the centre wants of the agents of one place, perhaps of one kind of device only (`configuration.py`)."""
+
+    __tablename__ = "configuration"
+    scope: Mapped[str] = mapped_column(String(8), primary_key=True)  # centre, unit, school, room or device
+    key: Mapped[str] = mapped_column(Key, primary_key=True)  # of that place; the centre has none
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)  # of the devices; empty: all
+    settings: Mapped[str] = mapped_column(Text)  # JSON: sections and keys as in agent.toml
+    changed: Mapped[int] = mapped_column(BigInteger)
+    changed_by: Mapped[str] = mapped_column(Name)
+
+
 class Login(Base):
     """A browser's session. ``stage``: full, or what is still wanted of this person: code or setup."""
 

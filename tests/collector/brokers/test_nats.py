@@ -24,6 +24,8 @@ from schoolpulse_collector.brokers.nats import Nats
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.deadletter import DeadLetters
 from schoolpulse_collector.delivery import Delivery
+from schoolpulse_collector.duties import Duties
+from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.intake import Intake
 from schoolpulse_collector.natsconfig import server_config
 from schoolpulse_collector.presence import Presence
@@ -194,7 +196,9 @@ def test_a_report_of_the_products_own_agent_goes_through_to_its_receipt(running:
     running.parts.callback(spool.close)
     door, letters, delivery = running.roster, DeadLetters(tmp_path), Delivery(received, running.roster)
     load = Backpressure(1.0, lambda: Load(0, 0))
-    intake = Intake(collector, door, spool, received, letters, Presence(), counters, delivery, load)
+    presence, fleet = Presence(), Fleet(running.registry, collector.send, counters)
+    duties = Duties(door, presence)
+    intake = Intake(collector, door, spool, received, letters, presence, counters, delivery, load, fleet, duties)
     intake.start()
     running.parts.callback(intake.stop)
     for _ in range(3):
