@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from schoolpulse_api.settings import Settings
 from schoolpulse_collector import clones
-from schoolpulse_collector.registry import SYSTEM, Change, Refused, Registry, devices, enrolment
+from schoolpulse_collector.registry import SYSTEM, Change, Refused, Registry, agents, devices, enrolment
 from schoolpulse_collector.registry.model import Device
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What to do, and with which device."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    shown = actions.add_parser("list", help="devices of a school, or of all")
+    shown = actions.add_parser("list", help="devices of a school, or of all, with the version of their agent")
     shown.add_argument("school", nargs="?", help="key of the school")
     actions.add_parser("clones", help="device ids that more than one machine uses")
     for name, text in (
@@ -64,8 +64,11 @@ CHANGES: dict[str, Callable[[Change, Device], object]] = {
 def _list(registry: Registry, school: str | None) -> None:
     after = ""
     while found := registry.devices([school] if school else None, after):
+        with registry.read() as session:
+            versions = agents.versions_of(session, [row.id for row in found])
         for row in found:
-            print(f"{row.id}  {row.status:8}  {row.school}  {row.room or '-'}  {row.kind}  {row.name}")
+            agent = versions.get(row.id) or "-"
+            print(f"{row.id}  {row.status:8}  {agent:8}  {row.school}  {row.room or '-'}  {row.kind}  {row.name}")
         after = found[-1].id
 
 

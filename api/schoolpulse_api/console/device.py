@@ -9,7 +9,7 @@ from fastapi import Request
 from nicegui import run, ui
 
 from schoolpulse_api.access import view_of
-from schoolpulse_api.console import charts, frame
+from schoolpulse_api.console import charts, equipment, frame
 from schoolpulse_api.text import kind_text, language, number, span, text
 from schoolpulse_api.view import Missing, View
 from schoolpulse_collector.registry.model import Device
@@ -60,6 +60,7 @@ def attach() -> None:
         refresh()
         ui.timer(REFRESH, frame.while_signed_in(view, refresh))
         _charts(view, device, lang)
+        equipment.show(view, device, lang)
 
 
 def _value(name: str) -> ui.label:

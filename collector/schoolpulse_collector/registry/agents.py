@@ -34,6 +34,12 @@ def everything(session: Session) -> Sequence[Any]:
     return session.execute(select(Agent.device, Agent.version, Agent.config, Agent.refused)).all()
 
 
+def versions_of(session: Session, devices: Collection[str]) -> dict[str, str]:
+    """Device -> version of its agent, of those that have said it."""
+    query = select(Agent.device, Agent.version).where(Agent.device.in_(devices))
+    return {device: version for device, version in session.execute(query)}  # noqa: C416
+
+
 def versions(session: Session, schools: Collection[str] | None) -> Sequence[Any]:
     """(version, active devices) of these schools (None: of all), the most frequent first."""
     query = _active(select(Agent.version, func.count()), schools)

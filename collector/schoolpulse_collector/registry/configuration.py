@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -10,8 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from schoolpulse_agent import probe, remote
-from schoolpulse_agent.settings import Settings, SettingsError
+from schoolpulse_agent import remote
+from schoolpulse_agent.settings import Settings, SettingsError, parse
 from schoolpulse_collector.registry.change import Change
 from schoolpulse_collector.registry.errors import Refused
 from schoolpulse_collector.registry.model import Configuration, Device, Room, School, Unit
@@ -35,14 +34,12 @@ def judge(settings: Mapping[str, Any]) -> str:
         plain = json.dumps(settings, ensure_ascii=False, sort_keys=True, allow_nan=False)
         if len(plain.encode()) > MOST_BYTES:
             raise Refused(f"these settings take more than {MOST_BYTES} bytes: name only what is to differ")
-        remote.merged(Settings(), dict(settings))
+        parse(
+            dict(settings), "the centre's configuration"
+        )  # it names the nearest known key; `merged` overlooks a probe
+        remote.merged(Settings(), dict(settings))  # of another version of the agent
     except (SettingsError, ValueError, OverflowError, RecursionError) as why:
         raise Refused(str(why)) from None
-    for name in settings.get("probe", {}):
-        if name not in probe.names():  # an agent overlooks it, as one of another version; here it is a mistake
-            near = difflib.get_close_matches(name, probe.names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(probe.names())}"
-            raise Refused(f"the centre's configuration: unknown probe {name!r}: {hint}")
     return plain
 
 
