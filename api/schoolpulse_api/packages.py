@@ -1,0 +1,41 @@
+"""The packages of the agent that this centre hands out: what was signed elsewhere, in the folder ``packages`` of home."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from schoolpulse_agent import package
+from schoolpulse_agent.package import BadPackage, Manifest
+from schoolpulse_collector.files import write
+from schoolpulse_collector.registry import Refused
+
+FOLDER = "packages"
+
+
+def require(home: Path, manifest: Manifest) -> None:
+    """Raise Refused unless the package lies here as it was signed; by whom is each machine's to judge."""
+    path = home / FOLDER / package.name(manifest.version)
+    try:
+        package.number(manifest.version)
+        package.matches(manifest, path.read_bytes())
+    except OSError as why:
+        raise Refused(f"{path} can't be read ({why.strerror}): schoolpulse rollout start puts it there") from None
+    except BadPackage as why:
+        raise Refused(f"{path}: {why}") from None
+
+
+def take(home: Path, zip_file: Path) -> Manifest:
+    """Copy a package here and return what its ``.sig`` says. Raises Refused, OSError."""
+    try:
+        manifest = Manifest(**json.loads(zip_file.with_name(zip_file.name + ".sig").read_text(encoding="utf-8")))
+        body = zip_file.read_bytes()
+        package.number(manifest.version)
+        package.matches(manifest, body)
+        package.check(body)
+    except (ValueError, TypeError, BadPackage) as why:
+        raise Refused(f"{zip_file}: {why}: sign it with 'schoolpulse package sign'") from None
+    folder = home / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / package.name(manifest.version), body)
+    return manifest
