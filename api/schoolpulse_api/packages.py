@@ -1,4 +1,4 @@
-"""The packages of the agent that this centre hands out: what was signed elsewhere, in the folder ``packages`` of home."""
+"""The packages of the agent that this centre hands out: signed elsewhere, in the folder ``packages`` of home."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schoolpulse_agent import package
 from schoolpulse_agent.package import BadPackage, Manifest
-from schoolpulse_collector.files import write
+from schoolpulse_agent.versions import put
 from schoolpulse_collector.registry import Refused
 
 FOLDER = "packages"
@@ -36,6 +36,5 @@ def take(home: Path, zip_file: Path) -> Manifest:
     except (ValueError, TypeError, BadPackage) as why:
         raise Refused(f"{zip_file}: {why}: sign it with 'schoolpulse package sign'") from None
     folder = home / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / package.name(manifest.version), body)
+    put(folder / package.name(manifest.version), body)
     return manifest

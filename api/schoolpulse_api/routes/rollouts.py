@@ -13,9 +13,8 @@ from schoolpulse_api import packages
 from schoolpulse_api.access import needs
 from schoolpulse_api.fields import CLEAN, Key
 from schoolpulse_api.view import View
-from schoolpulse_collector import waves
 from schoolpulse_collector.registry import Change, rollouts
-from schoolpulse_collector.waves import Rollout
+from schoolpulse_collector.waves import HOURS, WAVES, Rollout
 
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 
@@ -34,9 +33,9 @@ class RolloutIn(BaseModel):
     """A version to be rolled out."""
 
     package: Package
-    waves: list[float] = Field(default=list(waves.WAVES), description="percent of schools, rising to 100")
+    waves: list[float] = Field(default=list(WAVES), description="percent of schools, rising to 100")
     pilots: list[Key] = Field(default=[], max_length=1000, description="schools that come first")
-    hours: float = Field(default=waves.HOURS, description="that each wave lasts at least")
+    hours: float = Field(default=HOURS, description="that each wave lasts at least")
 
 
 class Why(BaseModel):
