@@ -4,7 +4,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo link test check bench bench-registry bench-rights bench-tls wheels agent-package faults soak clean setup
+.PHONY: help demo link test check bench bench-registry bench-rights bench-tls wheels deb agent-package faults soak clean setup
 
 help:  ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ wheels: setup  ## Build the four wheels into dist/
 
 agent-package: setup  ## Pack the agent as an update package into dist/, the same bytes from the same source; then sign it elsewhere
 	$(RUN) schoolpulse package build --out dist
+
+deb: setup  ## Build the agent's Debian package into dist/
+	$(RUN) python deploy/debian/build.py
 
 faults: setup tests/debian-packages  ## Break everything, ten times each, on every store, and count what is lost: 45 minutes, as root
 	$(RUN) python tests/whole/faults.py

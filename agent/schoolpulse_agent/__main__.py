@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from schoolpulse_agent import __version__, probe, settings
+from schoolpulse_agent import __version__, probe, service, settings
 from schoolpulse_agent.centre import EnrolFailed
 from schoolpulse_agent.cycle import Cycle
 from schoolpulse_agent.settings import DEFAULT
@@ -25,9 +25,7 @@ RESTART = 3  # exit code: ended in order, to be started again as another version
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings, 3 start it again."""
     args = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(level=args.log_level.upper(), format=service.log_format(), stream=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file or pipe gets UTF-8; a terminal what it can show
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from schoolpulse_agent import identity, inventory, origin
+from schoolpulse_agent import identity, inventory, origin, service
 from schoolpulse_agent.care import Care, Stock
 from schoolpulse_agent.configuration import Configuration
 from schoolpulse_agent.cycle import Cycle
@@ -181,6 +181,7 @@ def _require_alone(folder: Path) -> int | None:
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
     """Run agents until stop is set or one of them is to begin anew, as another device or version; then close them."""
+    service.ready()
     try:
         while not stop.is_set and not any(agent.replaced or agent.outdated for agent in agents):
             for agent in agents:
@@ -189,6 +190,7 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
                 except Exception as why:  # one sender's trouble must not end the others
                     log.exception("%s: trying again in %g s", agent.link.device, TROUBLE)
                     agent.failed(why)
+            service.alive()
             timeout = min(agent.due() for agent in agents) - time.monotonic()
             readers: list[Any] = [stop]
             writers: list[Any] = []
@@ -203,6 +205,8 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
                     writers.append(sock)
             select.select(readers, writers, [], max(0.0, min(timeout, 30.0)))
     finally:
+        if stop.is_set:
+            service.stopping()
         end = time.monotonic() + 2.0
         for agent in agents:
             agent.close(max(0.1, end - time.monotonic()))

@@ -8,6 +8,7 @@ one that names none.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ from schoolpulse_collector.registry.rights import Rights
 OPEN = (  # all that answers somebody unknown
     "/healthz",
     "/ca.pem",
+    "/install.sh",
+    "/install.ps1",
+    "/installers/{name}",
     "/sign-in",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
@@ -42,6 +46,7 @@ OPEN = (  # all that answers somebody unknown
     "/api/v1/rekey",
     "/api/v1/renew",
 )
+_OPEN = re.compile("|".join(re.escape(path).replace(r"\{name\}", "[^/]+") for path in OPEN)).fullmatch
 UNFINISHED = {  # what is left to somebody whose sign-in lacks something
     "code": ("/sign-in/code", "/sign-out"),
     "setup": ("/account", "/sign-out"),
@@ -202,7 +207,7 @@ def needs(role: str, *, centre: bool = False) -> Any:
 
 
 def _is_open(path: str) -> bool:
-    return path in OPEN or path.startswith("/language/")
+    return _OPEN(path) is not None or path.startswith("/language/")
 
 
 def _shown(connection: HTTPConnection) -> tuple[str, str] | None:

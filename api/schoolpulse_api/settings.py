@@ -43,6 +43,7 @@ class Settings(BaseSettings):
         1.0, ge=0, le=1000, description="messages of backlog a second from each sender after a cut; 0: pause"
     )
     registry: str = Field("", description="database of schools and devices; empty: SQLite in home")
+    installers: str = Field("", description="folder of the agent's packages (.deb, .zip); empty: in home")
     oidc_issuer: str = Field("", description="OpenID Connect provider, as https://login.example; empty: none")
     oidc_client_id: str = Field("", description="what that provider registered this server as")
     oidc_client_secret_file: str = Field("", description="file with the client secret; empty: a public client")
@@ -69,6 +70,11 @@ class Settings(BaseSettings):
     def tls_folder(self) -> Path:
         """Where the centre's CA and certificates are, once `schoolpulse init` has made them."""
         return self.home / "tls"
+
+    @property
+    def installers_folder(self) -> Path:
+        """Where the agent's packages lie that this centre hands out."""
+        return Path(self.installers) if self.installers else self.home / "installers"
 
     @property
     def has_tls(self) -> bool:

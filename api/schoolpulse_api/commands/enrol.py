@@ -25,17 +25,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Print it once; only its hash is kept."""
     if not settings.has_tls:
         raise SettingsError(f"{settings.home} has no CA, so no machine could trust it: run schoolpulse init first")
-    fingerprint = Authority.open(settings.tls_folder).fingerprint
+    authority = Authority.open(settings.tls_folder)
     registry = Registry(settings.registry_url)
     try:
         with registry.change(SYSTEM) as change:
             more = {"room": args.room, "uses": args.uses, "days": args.days, "kind": args.kind, "label": args.label}
-            _, token = enrolment.issue(change, fingerprint, args.school, **more)
+            _, token = enrolment.issue(change, authority.fingerprint, args.school, **more)
     finally:
         registry.close()
-    shown = enrolline.line(settings.url, token)
+    shown = enrolline.line(settings.url, token, authority.ca_pem)
     print(f"{args.uses} máy · machines, {args.days:g} ngày · days. Chạy trên mỗi máy · run on each machine:\n")
-    print(f"    {shown.command}\n\n    {shown.link}\n")
+    print(f"  Linux (Debian, Ubuntu):\n    {shown.linux}\n")
+    print(f"  Windows (PowerShell, quản trị viên · as administrator):\n    {shown.windows}\n")
+    print(f"  Đã cài agent · the agent is installed already:\n    {shown.command}\n\n    {shown.link}\n")
     if args.qr:
         print(enrolline.terminal(shown.link))
     return 0

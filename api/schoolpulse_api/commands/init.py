@@ -92,7 +92,10 @@ def _tell(settings: Settings, authority: Authority, registry: Registry, link: st
         with registry.change(SYSTEM) as change:
             _, token = enrolment.issue(change, authority.fingerprint, school)
         print("  3. Trên mỗi máy · on each machine (40, 7 ngày · days):")
-        print(f"     {enrolline.line(settings.url, token).command}")
+        shown = enrolline.line(settings.url, token, authority.ca_pem)
+        print(f"     Linux:             {shown.linux}")
+        print(f"     Windows:           {shown.windows}")
+        print(f"     đã cài · installed: {shown.command}")
     else:
         print(f"  3. Nhập trường · schools:   schoolpulse org import truong.csv --home {home}")
         print(f"  4. Mã ghi danh · enrol:     schoolpulse enrol SCHOOL --home {home}")

@@ -41,10 +41,15 @@ class TokenOut(BaseModel):
 
 
 class TokenMade(TokenOut):
-    """A new token. Its text, and with it the command and the QR code (SVG), are shown only now."""
+    """A new token. Its text, and with it the commands and the QR code (SVG), are shown only now.
+
+    ``command``: for a machine that has the agent; ``linux``, ``windows``: for one that has not.
+    """
 
     text: str
     command: str
+    linux: str
+    windows: str
     link: str
     qr: str
 
@@ -65,7 +70,7 @@ def router() -> APIRouter:
             raise HTTPException(400, "this centre has no CA yet, so no machine could trust it: run `schoolpulse init`")
         with view.change("technician", school) as change:
             row, text = enrolment.issue(change, authority.fingerprint, school, **asked.model_dump())
-            shown = line(view.settings.url, text)
+            shown = line(view.settings.url, text, authority.ca_pem)
             return TokenMade(**_shown(row).model_dump(), text=text, **shown._asdict())
 
     @made.delete("/tokens/{token}", status_code=204, summary="Withdraw a token; machines that used it stay")
