@@ -13,6 +13,17 @@ from schoolpulse_collector.registry import Refused
 FOLDER = "packages"
 
 
+def find(home: Path, name: str) -> Path | None:
+    """The package of this name, None if there is none or it is no package's name."""
+    version = name.removeprefix("schoolpulse-agent-").removesuffix(".zip")
+    try:
+        package.number(version)
+    except BadPackage:
+        return None
+    path = home / FOLDER / name
+    return path if name == package.name(version) and path.is_file() else None
+
+
 def require(home: Path, manifest: Manifest) -> None:
     """Raise Refused unless the package lies here as it was signed; by whom is each machine's to judge."""
     path = home / FOLDER / package.name(manifest.version)

@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakecentre import FakeCentre
+from kept import Kept
 from packages import Maker
 from receipting import Collector
-from running import Mosquitto, Program, wait_until
+from running import Mosquitto
 
-from schoolpulse_agent import __version__, keeping, remote, versions
-from schoolpulse_agent.enroll import Answer
-from schoolpulse_agent.package import Manifest, name
+from schoolpulse_agent import __version__, remote, versions
+from schoolpulse_agent.package import Manifest
 from schoolpulse_agent.versions import State
 
-# The command `schoolpulse-agent`; the installed version with other times, as the packages have them.
-AGENT = """
-from schoolpulse_agent import launch, update
-update.SPREAD, update.BACK, update.AGAIN = (0.0, 0.0), (0.0, 0.0), (1.0, 1.0)
-raise SystemExit(launch.main())
-"""
-OFF = ("cpu", "disk", "diskio", "net", "processes", "swap")
 
-
-class Machine:
-    """One machine whose agent a service manager keeps running, and its centre."""
+class Machine(Kept):
+    """One machine, its centre and its collector, which is the test."""
 
     def __init__(self, folder: Path, centre: FakeCentre, broker: Mosquitto, collector: Collector, more: str) -> None:
-        self.centre, self.collector, self.outbox = centre, collector, folder / "outbox"
-        self.config = folder / "etc" / "agent.toml"
-        self.config.parent.mkdir()
-        probes = "".join(f"[probe.{probe}]\nenabled = false\n" for probe in OFF)
-        self.config.write_text(
-            f'[reports]\ninterval = 1\nfolder = "{self.outbox}"\nreplay_spread = 0\nreplay_rate = 100\n{more}{probes}'
-        )
-        url = f"mqtt://localhost:{broker.port}"
-        keeping.take_over(self.config, Answer("d1", "old", "s", None, "PC", url, centre.ca_pem, None), centre.url, None)
-        (folder / "run").mkdir()
-        command = [sys.executable, "-c", AGENT, "--config", str(self.config), "run"]
-        self.program = Program(command, folder / "agent", RUNTIME_DIRECTORY=str(folder / "run"))
-        self.codes: list[int] = []  # with which it ended
-
-    @property
-    def state(self) -> State:
-        return versions.load(self.outbox / versions.FOLDER)
+        self.collector = collector
+        super().__init__(folder, centre, broker.port, "old", more)
 
     @property
     def runs(self) -> str:
@@ -60,10 +36,11 @@ class Machine:
     @property
     def told(self) -> str:
         """What the last hello said is refused."""
-        return self.collector.hellos("d1")[-1].refused if self.collector.hellos("d1") else ""
+        hellos = self.collector.hellos("d1")
+        return hellos[-1].refused if hellos else ""
 
     def offer(self, manifest: Manifest, body: bytes) -> None:
-        self.centre.instead[f"/packages/{name(manifest.version)}"] = (200, {}, body)
+        self.hand_out(manifest, body)
         self.want(manifest._asdict())
 
     def want(self, update: dict[str, Any] | None) -> None:
@@ -71,21 +48,8 @@ class Machine:
         said = remote.encode(remote.Config(version, {}, update))
         self.collector.mqtt.publish("sp/v1/down/d1/config", said, qos=1, retain=True)
 
-    def until(self, true: Callable[[], Any], what: str, seconds: float = 25) -> None:
-        """As a service manager does meanwhile: what ends is started again."""
-
-        def step() -> Any:
-            if self.program.process.poll() is not None:
-                self.codes.append(self.program.process.returncode)
-                self.program.start()
-            self.collector.work()
-            return true()
-
-        try:
-            wait_until(step, seconds, what)
-        except AssertionError:
-            print(self.program.printed()[-5000:], self.state)
-            raise
+    def work(self) -> None:
+        self.collector.work()
 
     def good(self) -> bool:
         return not self.state.trial and self.state.good == self.runs

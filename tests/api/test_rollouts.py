@@ -125,3 +125,18 @@ def test_a_package_that_is_not_as_signed_is_not_begun_with(
     assert command(office, "start", zipped) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert not (office.settings.home / "packages" / zipped.name).exists()
+
+
+def test_packages_are_handed_out_to_whoever_asks_and_nothing_else_is(office: Office, maker: Maker) -> None:
+    _, body = maker.make("0.2.0")
+    assert command(office, "start", maker.folder / "schoolpulse-agent-0.2.0.zip") == 0
+    (office.settings.home / "packages" / "notes.txt").write_text("secret")
+    (office.settings.home / "schoolpulse-agent-0.3.0.zip").write_text("secret")
+    with office.client() as client:
+        answer = client.get("/packages/schoolpulse-agent-0.2.0.zip")
+        assert (answer.status_code, answer.content) == (200, body)
+        for name in (
+            "notes.txt", "schoolpulse-agent-0.3.0.zip", "..%2Fschoolpulse-agent-0.3.0.zip", "schoolpulse-agent-..zip",
+            "0.2.0", "schoolpulse-agent-0.2.0.zip.sig", "..%2Fregistry.sqlite", "schoolpulse-agent-0.2.0.zip%00",
+        ):  # fmt: skip
+            assert client.get(f"/packages/{name}").status_code in (401, 404), name
