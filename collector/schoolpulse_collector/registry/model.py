@@ -213,7 +213,7 @@ class Agent(Base):
     device: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
     version: Mapped[str] = mapped_column(Name)
     config: Mapped[str] = mapped_column(Name, default="")
-    refused: Mapped[str] = mapped_column(Name, default="")  # version of a configuration, a space, and why
+    refused: Mapped[str] = mapped_column(Name, default="")  # as in `wire.Presence`
     changed: Mapped[int] = mapped_column(BigInteger)
 
 
