@@ -124,7 +124,7 @@ def _size(value: object, unit: int, lang: str) -> str:
     if not isinstance(value, (int, float)) or value <= 0:
         return ""
     amount = value / unit
-    return f"{number(amount, lang, 0 if amount >= 10 or amount == int(amount) else 1)} GB"
+    return f"{number(amount, lang, 0 if amount >= 100 or amount == int(amount) else 1)} GB"
 
 
 def _part(key: str, fields: dict[str, Any] | None, lang: str) -> str:
