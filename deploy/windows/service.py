@@ -18,11 +18,18 @@ import win32serviceutil
 from schoolpulse_agent import agent, settings
 
 
+class NotEnrolled(Exception):
+    """There is no identity to report under yet."""
+
+
 def report(config: Path, stop: agent.Stop) -> None:
-    """Report until stopped, also as another device if the centre says so. Raises SettingsError and OSError."""
+    """Report until stopped, also as another device if the centre says so.
+
+    Raises SettingsError, NotEnrolled and OSError.
+    """
     loaded, new = settings.load(config), False
     if not (loaded.device.id and loaded.secret()):
-        raise settings.SettingsError(f"{config}: this machine is not enrolled: run install.ps1 with a token")
+        raise NotEnrolled(f"{config}: this machine is not enrolled: run install.ps1 with a token")
     while not stop.is_set:
         agent.run([agent.build(loaded, new=new)], stop)
         loaded, new = settings.load(config), True
@@ -59,7 +66,7 @@ class Service(win32serviceutil.ServiceFramework):
         """Report until stopped. What can't go on is told in the Event Viewer; then Windows starts it again."""
         try:
             report(self.config, self._stop)
-        except (settings.SettingsError, OSError) as why:
+        except (settings.SettingsError, NotEnrolled, OSError) as why:
             logging.getLogger("schoolpulse_agent").error("%s", why)
             self.ReportServiceStatus(win32service.SERVICE_STOPPED, win32ExitCode=1066, svcExitCode=2)
 

@@ -57,7 +57,7 @@ def test_the_line_that_enrol_prints_installs_enrols_and_checks(root: PrivateRoot
     line = next(line for line in office.command("enrol", SCHOOL, "--uses", "1").splitlines() if "install.sh" in line)
     # With a token that is no good it says so, and does not try again by itself.
     said = root.run("bash", "-c", re.sub(r"spe_[\w-]{32}", "spe_" + "x" * 32, line.strip()), code=1)
-    assert "ask the centre for a new one" in said and not (root.root / "etc/schoolpulse/enrol").exists()
+    assert "· not enrolled: " in said and not (root.root / "etc/schoolpulse/enrol").exists()
     said = root.run("bash", "-c", line.strip())
     assert "✓ schoolpulse-agent 1.2.3" in said and "done, the agent reports" in said, said
     assert office.devices()[device(root)]["school"] == SCHOOL
