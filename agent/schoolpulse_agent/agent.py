@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import socket
+import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -155,7 +156,8 @@ def build(settings: Settings, new: bool = False) -> Agent:
     link = Link(settings, outbox, WallClock(), hardware=hardware)
     renewal = Renewal(settings, link, new=new) if settings.path and settings.centre.url else None
     update = None
-    if settings.path and settings.centre.url and settings.update.enabled:
+    frozen = getattr(sys, "frozen", False)  # into a program of its own, which can't start another version's files
+    if settings.path and settings.centre.url and settings.update.enabled and not frozen:
         from schoolpulse_agent.update import Update
 
         update = Update(settings, link)

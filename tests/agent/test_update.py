@@ -10,7 +10,7 @@ import pytest
 from fakecentre import FakeCentre
 from packages import Maker
 
-from schoolpulse_agent import __version__, keeping, package, settings, update, versions
+from schoolpulse_agent import __version__, agent, keeping, package, settings, update, versions
 from schoolpulse_agent.enroll import Answer
 from schoolpulse_agent.package import Manifest
 from schoolpulse_agent.update import Update
@@ -224,6 +224,17 @@ def test_a_full_disk_is_no_reason_to_refuse_it(
         assert not machine.update.restart and "No space left on device" in caplog.text
     machine.after(7200, offer)
     assert machine.update.restart
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_program_that_was_frozen_with_its_python_takes_no_updates(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frozen: bool
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(agent.sys, "frozen", frozen, raising=False)
+    made = agent.build(machine.own)
+    made.close(0.1)
+    assert made._care and (made._care._update is None) == frozen
 
 
 # On trial
