@@ -44,6 +44,9 @@ class Why(BaseModel):
     why: str = Field(default="", max_length=200, pattern=CLEAN)
 
 
+NO_REASON = Why()
+
+
 class CountOut(BaseModel):
     """Devices of the waves so far that have been heard since the current one began, and take updates."""
 
@@ -90,9 +93,9 @@ def router() -> APIRouter:
 
     @made.post("/{rollout}/pause", summary="Offer it to nobody more; who has it keeps it")
     def pause(
-        view: Annotated[View, needs("administrator", centre=True)], rollout: Number, said: Why | None = None
+        view: Annotated[View, needs("administrator", centre=True)], rollout: Number, said: Why = NO_REASON
     ) -> RolloutOut:
-        return _changed(view, lambda change: rollouts.pause(change, rollout, said.why if said else ""))
+        return _changed(view, lambda change: rollouts.pause(change, rollout, said.why))
 
     @made.post("/{rollout}/resume", summary="Go on where it was paused")
     def resume(view: Annotated[View, needs("administrator", centre=True)], rollout: Number) -> RolloutOut:
@@ -100,9 +103,9 @@ def router() -> APIRouter:
 
     @made.post("/{rollout}/withdraw", summary="Let every machine that runs it go back to what it came from")
     def withdraw(
-        view: Annotated[View, needs("administrator", centre=True)], rollout: Number, said: Why | None = None
+        view: Annotated[View, needs("administrator", centre=True)], rollout: Number, said: Why = NO_REASON
     ) -> RolloutOut:
-        return _changed(view, lambda change: rollouts.withdraw(change, rollout, said.why if said else ""))
+        return _changed(view, lambda change: rollouts.withdraw(change, rollout, said.why))
 
     return made
 
