@@ -4,10 +4,10 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 .DEFAULT_GOAL := help
-.PHONY: help demo link test check bench bench-registry bench-rights bench-tls bench-agent wheels deb faults soak clean setup
+.PHONY: help demo link test check bench bench-registry bench-rights bench-tls bench-agent wheels deb agent-package faults soak clean setup
 
 help:  ## What can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: setup-run  ## Set up and run the whole thing with this machine's own agent; Ctrl-C stops it
 	@exec .venv/bin/schoolpulse up --demo
@@ -45,6 +45,9 @@ bench-agent: setup tests/debian-packages  # a peer that can't be installed is le
 
 wheels: setup  ## Build the four wheels into dist/
 	rm -rf dist && $(UV) build --all-packages --wheel --out-dir dist --quiet && ls dist
+
+agent-package: setup  ## Pack the agent as an update package into dist/, the same bytes from the same source; then sign it elsewhere
+	$(RUN) schoolpulse package build --out dist
 
 deb: setup  ## Build the agent's Debian package into dist/
 	$(RUN) python deploy/debian/build.py

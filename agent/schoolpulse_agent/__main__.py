@@ -20,19 +20,13 @@ from typing import Callable, NoReturn
 from schoolpulse_agent import __version__, language, service, settings
 from schoolpulse_agent.centre import EnrolFailed
 from schoolpulse_agent.cycle import Cycle
+from schoolpulse_agent.settings import DEFAULT
 
-DEFAULT = (
-    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), "SchoolPulse", "agent.toml")
-    if os.name == "nt"
-    else Path("/etc/schoolpulse/agent.toml")
-)
-
-
-AGAIN = 75  # EX_TEMPFAIL of sysexits.h: whoever started ``run`` is to start it again
+RESTART = 3  # exit code: ended in order, to be started again by whoever started it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings, 75 start it again."""
+    """Run one command; return its exit code: 0 done, 1 failed, 2 wrong command line or settings, 3 start it again."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file or pipe gets UTF-8; a terminal what it can show
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace", line_buffering=True)
@@ -61,7 +55,7 @@ def _failed(line: str, code: int) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Report until stopped by SIGTERM or Ctrl-C."""
+    """Report until stopped by SIGTERM or Ctrl-C; ends with 3 to be started again, as another version or smaller."""
     from schoolpulse_agent import agent
 
     loaded = _settings(args)
@@ -69,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     stop = agent.Stop()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    return 0 if agent.keep_running(loaded, stop) else AGAIN
+    return 0 if agent.keep_running(loaded, stop) else RESTART
 
 
 def enroll(args: argparse.Namespace) -> int:
@@ -208,4 +202,6 @@ def _arguments_of_enroll(own: argparse.ArgumentParser, told: Callable[[str, str]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from schoolpulse_agent import launch
+
+    sys.exit(launch.main())

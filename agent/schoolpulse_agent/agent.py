@@ -10,6 +10,7 @@ import logging
 import os
 import select
 import socket
+import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -79,10 +80,9 @@ class Agent:
         return self._care is not None and self._care.replaced
 
     @property
-    def too_large(self) -> bool:
-        """Whether its process is to end, and to be started anew by whoever started it."""
-        footprint = self._care.footprint if self._care else None
-        return footprint is not None and footprint.too_large
+    def restart(self) -> bool:
+        """Whether its process is to end, and to be started again by whoever started it."""
+        return self._care is not None and self._care.restart
 
     def due(self) -> float:
         """When ``work`` must be called next at the latest (monotonic seconds)."""
@@ -110,7 +110,7 @@ class Agent:
         """After an unexpected error: rest, and give up what may have brought it."""
         self.pause(TROUBLE)
         if self._care:
-            self._care.failed(f"{type(why).__name__}: {why}")
+            self._care.failed(type(why).__name__)  # its text may name a file, and this goes to the centre
 
     def _report_every(self, seconds: float) -> None:
         if seconds != self.interval:
@@ -159,7 +159,13 @@ def build(settings: Settings, new: bool = False, alone: bool = True) -> Agent:
     link = Link(settings, outbox, WallClock(), hardware=hardware)
     renewal = Renewal(settings, link, new=new) if settings.path and settings.centre.url else None
     footprint = Footprint(configuration.settings.limits) if alone else None
-    care = Care(link, cycle, configuration, Stock(inventory.read), renewal, footprint)
+    update = None
+    frozen = getattr(sys, "frozen", False)  # into a program of its own, which can't start another version's files
+    if settings.path and settings.centre.url and settings.update.enabled and not frozen:
+        from schoolpulse_agent.update import Update
+
+        update = Update(settings, link)
+    care = Care(link, cycle, configuration, Stock(inventory.read), renewal, update, footprint)
     return Agent(cycle.read, outbox, link, care.interval, care, lock)
 
 
@@ -183,10 +189,10 @@ def _require_alone(folder: Path) -> int | None:
 
 
 def run(agents: Sequence[Agent], stop: Stop) -> None:
-    """Run agents until stop is set or one of them is to begin anew, then close them."""
+    """Run agents until stop is set or one of them is to begin anew, as another device or version; then close them."""
     service.ready()
     try:
-        while not stop.is_set and not any(agent.replaced or agent.too_large for agent in agents):
+        while not stop.is_set and not any(agent.replaced or agent.restart for agent in agents):
             for agent in agents:
                 try:
                     agent.work()
@@ -225,6 +231,6 @@ def keep_running(own: Settings, stop: Stop) -> bool:
         run([running], stop)
         if stop.is_set:
             return True
-        if running.too_large:
+        if running.restart:
             return False
         running = build(load(own.path), new=True)

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from schoolpulse_agent import __version__
 from schoolpulse_agent.configuration import Configuration
@@ -16,6 +16,10 @@ from schoolpulse_agent.link import About, Link
 from schoolpulse_agent.parts import Inventory
 from schoolpulse_agent.ranges import Ranges
 from schoolpulse_agent.renewal import Renewal
+from schoolpulse_agent.wire import MAX_TEXT
+
+if TYPE_CHECKING:
+    from schoolpulse_agent.update import Update  # loaded only where updates are on
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +62,13 @@ class Care:
         configuration: Configuration,
         stock: Stock,
         renewal: Renewal | None = None,
+        update: Update | None = None,
         footprint: Footprint | None = None,
     ) -> None:
-        """``footprint``: of a process that is this agent's alone."""
+        """``update``: None where the machine's own settings allow none; ``footprint``: of a process of its own."""
         self.footprint = footprint
         self._link, self._cycle, self._configuration = link, cycle, configuration
-        self._stock, self._renewal = stock, renewal
+        self._stock, self._renewal, self._update = stock, renewal, update
         self._measured = 0  # reports of this start when the configuration in force began
         self._tell()
 
@@ -77,6 +82,12 @@ class Care:
         """Whether the agent is to end and a new one to be built."""
         return self._renewal is not None and self._renewal.replaced
 
+    @property
+    def restart(self) -> bool:
+        """Whether the process is to end and to be started again: as another version, or because it has grown."""
+        grown = self.footprint is not None and self.footprint.too_large
+        return grown or (self._update is not None and self._update.restart)
+
     def work(self) -> None:
         """Do what is due."""
         link, configuration = self._link, self._configuration
@@ -89,16 +100,31 @@ class Care:
         self._stock.work()
         if self._renewal:
             self._renewal.work()
+        if self._update and not configuration.is_on_trial:
+            self._update.work(configuration.update, self._is_receipted(1), self.interval)
         self._tell()
 
     def failed(self, why: str) -> None:
         """The agent's loop has met an error: a configuration on trial is what brought it."""
         self._configuration.fail(why)
+        if self._update:
+            self._update.failed(why)
         self._follow()
 
     def _tell(self) -> None:
-        about = About(__version__, self._configuration.version, self._configuration.refused)
+        refused = self._configuration.refused or self._refused_version()
+        about = About(__version__, self._configuration.version, refused)
         self._link.tell(about, self._stock.inventory, self.interval)
+
+    def _refused_version(self) -> str:
+        """Which version of the agent does not run here, and why, as a hello may have it: short and printable."""
+        offer = self._configuration.update
+        if self._update:
+            said = self._update.refused
+        else:
+            said = f"{offer.get('version')} updates are off here" if offer and "withdrawn" not in offer else ""
+        plain = "".join(letter if letter.isprintable() else " " for letter in said)
+        return f"agent {plain}"[:MAX_TEXT] if plain else ""
 
     def _is_receipted(self, seq: int) -> bool:
         outbox = self._link.outbox

@@ -51,9 +51,18 @@ def post(url: str, what: str, body: dict[str, Any], trusting: ssl.SSLContext) ->
 
 
 def ask(
-    url: str, method: str, path: str, body: bytes | None, context: ssl.SSLContext
+    url: str,
+    method: str,
+    path: str,
+    body: bytes | None,
+    context: ssl.SSLContext,
+    limit: int = MAX_ANSWER,
+    seconds: float = TIMEOUT,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """One request, no redirect followed: (status, headers, body). Raises EnrolFailed."""
+    """One request, no redirect followed: (status, headers, body). Raises EnrolFailed.
+
+    ``limit``: bytes that an answer may have; ``seconds``: for all of it.
+    """
     import http.client  # here, for an agent asks rarely and this takes 2 MB
 
     def exchange() -> tuple[int, http.client.HTTPMessage, bytes]:
@@ -66,21 +75,21 @@ def ask(
         try:
             connection.request(method, parts.path + path, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read(MAX_ANSWER + 1)
+            return answer.status, answer.headers, answer.read(limit + 1)
         finally:
             connection.close()
 
     try:
-        status, headers, said = within(TIMEOUT, exchange)
+        status, headers, said = within(seconds, exchange)
     except ssl.SSLCertVerificationError as why:
         en, vi = untrusted(why)
         raise EnrolFailed(f"{url}: {en}; nothing was sent", f"{url}: {vi}; chưa gửi gì đi", False) from None
     except (OSError, http.client.HTTPException, ValueError) as why:
         raise _unreached(url, path, why) from None
-    if len(said) > MAX_ANSWER:
+    if len(said) > limit:
         raise EnrolFailed(
-            f"{url} answered with more than {MAX_ANSWER} bytes: {HERE}",
-            f"{url} trả lời dài hơn {MAX_ANSWER} byte: {HERE_VI}",
+            f"{url} answered with more than {limit} bytes: {HERE}",
+            f"{url} trả lời dài hơn {limit} byte: {HERE_VI}",
             False,
         )
     return status, headers, said

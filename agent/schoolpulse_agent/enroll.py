@@ -85,7 +85,7 @@ def enroll(
     if known and known.device.id:
         with contextlib.suppress(settings.SettingsError):  # lost: its hardware may still tell who it is
             body.update(previous=known.device.id, proof=known.secret())
-    answer = _answer(centre.post(url, "enrol", body, _trusting(ca, now)), request)
+    answer = _answer(centre.post(url, "enrol", body, tls.trusting(ca, now)), request)
     if not hmac.compare_digest(_fingerprint(answer.ca), said[1]):
         raise EnrolFailed(
             f"the centre answered with another CA certificate than its token names: {TELL}",
@@ -109,13 +109,13 @@ def rekey(
     ``ca``: PEM that is trusted beside the system's CAs; ``now``: UTC milliseconds as far as they are known.
     """
     body = {"device": device, "secret": secret, "hardware": asdict(hardware), **_csr(request)}
-    return _answer(centre.post(_checked(url), "rekey", body, _trusting(ca, now)), request)
+    return _answer(centre.post(_checked(url), "rekey", body, tls.trusting(ca, now)), request)
 
 
 def renew(url: str, device: str, secret: str, ca: str | None, now: int, request: Request) -> str:
     """Ask for a new certificate; return it as PEM. Raises EnrolFailed. Arguments as `rekey`."""
     body = {"device": device, "secret": secret, **_csr(request)}
-    said = centre.post(_checked(url), "renew", body, _trusting(ca, now))
+    said = centre.post(_checked(url), "renew", body, tls.trusting(ca, now))
     return _own(said.get("certificate"), request)
 
 
@@ -152,13 +152,6 @@ def _checked(url: str) -> str:
 
 def _csr(request: Request | None) -> dict[str, str]:
     return {"csr": request.csr} if request else {}
-
-
-def _trusting(ca: str | None, now: int) -> ssl.SSLContext:
-    made = tls.context(None, now)
-    if ca:
-        made.load_verify_locations(cadata=ca)
-    return made
 
 
 def _ca(url: str, fingerprint: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from math import isfinite
@@ -19,6 +20,11 @@ def broken(settings: Settings) -> Iterator[tuple[str, str]]:
     """What is wrong with these settings and how to write it, in English and Vietnamese."""
     yield from _addresses(settings)
     yield from _numbers(settings)
+    if settings.update.enabled and not is_public_key(settings.update.public_key):
+        yield (
+            "update.public_key: copy it as 'schoolpulse package key' printed it, 44 letters",
+            "update.public_key: chép đúng như 'schoolpulse package key' đã in, 44 ký tự",
+        )
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -65,6 +71,14 @@ def _numbers(settings: Settings) -> Iterator[tuple[str, str]]:
             "reports.keep_mb must be 1 or more, replay_rate above 0, replay_spread 0 or more",
             "reports.keep_mb phải từ 1 trở lên, replay_rate lớn hơn 0, replay_spread từ 0 trở lên",
         )
+
+
+def is_public_key(said: str) -> bool:
+    """Whether this is an Ed25519 public key: 32 bytes in base64."""
+    try:
+        return len(base64.b64decode(said, validate=True)) == 32
+    except ValueError:
+        return False
 
 
 def is_centre(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,11 @@ from urllib.parse import urlsplit
 from schoolpulse_agent import language, probe, rules
 
 T = TypeVar("T")
+DEFAULT = (
+    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), "SchoolPulse", "agent.toml")
+    if os.name == "nt"
+    else Path("/etc/schoolpulse/agent.toml")
+)
 
 
 class SettingsError(language.Told):
@@ -80,7 +86,7 @@ class Limits:
 
 @dataclass
 class Update:
-    """Newer versions of the agent, as the centre offers them. Off: it stays what it is until somebody installs."""
+    """Newer versions of the agent, as the centre offers them. Off: what is installed runs, and nothing else."""
 
     enabled: bool = False
     public_key: str = ""  # Ed25519, base64: whose signature an offered version must carry

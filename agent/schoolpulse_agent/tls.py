@@ -31,6 +31,14 @@ def context(ca_file: str | None, clock: int, own: tuple[str, str] | None = None)
     return made
 
 
+def trusting(ca: str | None, clock: int) -> ssl.SSLContext:
+    """A context that trusts the system's CAs and this one (PEM). ``clock`` as in `context`."""
+    made = context(None, clock)
+    if ca:
+        made.load_verify_locations(cadata=ca)
+    return made
+
+
 def in_date(certificate: dict[str, Any] | None, now: int) -> bool:
     """Whether a peer's certificate, as ``getpeercert`` gives it, is valid at ``now``, UTC milliseconds."""
     if not certificate:

@@ -87,7 +87,9 @@ class Presence(NamedTuple):
     agent: str = ""  # its version
     inventory: str = ""  # hash of its inventory, see `parts.py`
     config: str = ""  # version of the configuration that it follows; empty: none but its own file
-    refused: str = ""  # version of the newest configuration that it does not follow, a space, and why; empty: none
+    # Version of the newest configuration that it does not follow, a space, and why; if there is none, the same of a
+    # version of the agent, after the word ``agent``; empty: none of either.
+    refused: str = ""
 
 
 def up_topic(school: str, device: str, kind: str) -> str:

@@ -39,6 +39,7 @@ OPEN = (  # all that answers somebody unknown
     "/install.sh",
     "/install.ps1",
     "/installers/{name}",
+    "/packages/{name}",
     "/sign-in",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",

@@ -40,6 +40,7 @@ from schoolpulse_collector.latest import Latest
 from schoolpulse_collector.presence import STATES, Presence
 from schoolpulse_collector.received import Received
 from schoolpulse_collector.registry import Registry
+from schoolpulse_collector.rolling import Rolling
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.shipper import Shipper
 from schoolpulse_collector.spool import Spool
@@ -87,10 +88,11 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         backpressure = Backpressure(settings.replay_rate, partial(_load, subscriber, spool, shipper))
         fleet = _begin(parts, Fleet(registry, subscriber.send, counters))
         steering = _begin(parts, Steering(registry, roster, fleet, subscriber, counters, settings.time_zone))
-        duties = Duties(roster, presence)
+        rolling = _begin(parts, Rolling(registry, roster, fleet, presence, latest))
         intake = Intake(
-            subscriber, roster, spool, received, dead_letters, presence, counters, delivery, backpressure, fleet, duties
-        )
+            subscriber, roster, spool, received, dead_letters, presence, counters, delivery, backpressure, fleet,
+            Duties(roster, presence),
+        )  # fmt: skip
         intake.listeners += [latest.update, feed.on_record]
         intake.heard += [clones.said, fleet.said, steering.said]
         _begin(parts, intake)
@@ -103,9 +105,9 @@ def up(settings: Settings, *, with_demo: bool) -> None:
         _watch(counters, subscriber, spool, shipper, presence)
 
         threads = (shipper, intake, clock, *([agents] if agents else []))
-        healthy = partial(_healthy, threads, (fleet, steering, following), subscriber, shipper, intake)
+        healthy = partial(_healthy, threads, (fleet, steering, rolling, following), subscriber, shipper, intake)
         known = (registry, roster, store, latest, presence, counters, feed, settings)
-        centre = Centre(*known, healthy, following.look, fleet, steering, authority)
+        centre = Centre(*known, healthy, following.look, fleet, steering, rolling, authority)
         serving.serve(create_app(centre, demo=with_demo), settings, registry, secure, link=with_demo)
 
 
@@ -229,7 +231,7 @@ def _take_up(spool: Spool, received: Received, latest: Latest) -> None:
 
 def _healthy(
     threads: Sequence[threading.Thread],
-    on_registry: Sequence[Fleet | Steering | Following],
+    on_registry: Sequence[Fleet | Steering | Rolling | Following],
     subscriber: Subscriber,
     shipper: Shipper,
     intake: Intake,

@@ -13,6 +13,7 @@ from schoolpulse_collector.fleet import Fleet
 from schoolpulse_collector.latest import Latest
 from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.registry import Registry
+from schoolpulse_collector.rolling import Rolling
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.steering import Steering
 from schoolpulse_collector.store import Store
@@ -38,4 +39,5 @@ class Centre:
     followed: Callable[[], None]
     fleet: Fleet
     steering: Steering
+    rolling: Rolling
     authority: Authority | None = None

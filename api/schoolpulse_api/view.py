@@ -34,6 +34,7 @@ from schoolpulse_collector.registry.model import (
 )
 from schoolpulse_collector.registry.rights import Rights
 from schoolpulse_collector.series import Frame, Series
+from schoolpulse_collector.waves import Count, Rollout
 
 if TYPE_CHECKING:
     from schoolpulse_api.access import Access, Caller
@@ -204,6 +205,11 @@ class View:
         """What the centre wants of agents, where the caller is in charge of IT, and everywhere."""
         with self._centre.registry.read() as session:
             return configuration.of_schools(session, self.rights.places("area_it"))
+
+    def count_rollout(self, rollout: Rollout) -> Count:
+        """How the machines of a rollout fare. Raises Forbidden."""
+        self.require("administrator")
+        return self._centre.rolling.count(rollout)
 
     def query(self, series: Series) -> Frame:
         """Values over time of the schools that may be seen. Raises BadQuery, StoreDown."""

@@ -20,11 +20,13 @@ from zoneinfo import ZoneInfo
 
 from schoolpulse_agent import remote, wire
 from schoolpulse_agent.remote import Config
+from schoolpulse_collector import waves
 from schoolpulse_collector.counters import Counters
 from schoolpulse_collector.fleet import Fleet
-from schoolpulse_collector.registry import Refused, Registry, RegistryDown, audit, configuration, org
+from schoolpulse_collector.registry import Refused, Registry, RegistryDown, audit, configuration, org, rollouts
 from schoolpulse_collector.registry.agents import Running
 from schoolpulse_collector.roster import Roster, Sender
+from schoolpulse_collector.waves import Rollout
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Wishes(NamedTuple):
     rows: dict[tuple[str, str, str], dict[str, Any]]  # (scope, key, kind) -> settings
     units: dict[str, list[str]]  # school -> the units above it of which something is wanted, from broad to narrow
     heirs: dict[str, str]  # school that was merged into another -> that one
+    rollouts: tuple[Rollout, ...]  # of newer agents, the newest first
 
 
 class Publisher(Protocol):
@@ -66,14 +69,17 @@ class Steering(threading.Thread):
         self._stopping, self._wake, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._owed: dict[str, None] = {}  # devices to be told what is wanted of them, in this order
         self._told: dict[str, str] = {}  # device -> version that was published for it last, since this start
-        self._made: dict[tuple[tuple[str, str, str], ...], Config] = {}
+        self._made: dict[tuple[tuple[tuple[str, str, str], ...], tuple[str, bool]], Config] = {}
         self._audited, self._read_at = 0, 0.0
         self._wishes = self._read()
 
     def wanted(self, device: str) -> Config:
         """What this device shall run: the one place that says so. Nothing, if it is not known or not active."""
         sender = self._roster.get(device)
-        return self._made_of(self._chain(sender)) if sender else NOTHING
+        if sender is None:
+            return NOTHING
+        offer = waves.offer(self._wishes.rollouts, sender.school, self._fleet.running(device).agent)
+        return self._made_of(self._chain(sender), offer)
 
     def state(self, device: str) -> str:
         """How a device stands to what is wanted of it: none (is wanted), followed, waiting (to be) or refused."""
@@ -118,7 +124,7 @@ class Steering(threading.Thread):
 
     def _chain(self, sender: Sender) -> tuple[tuple[str, str, str], ...]:
         """The places above a device of which something is wanted, from broad to narrow."""
-        rows, units, heirs = self._wishes
+        rows, units, heirs, _ = self._wishes
         if not rows:
             return ()
         heir = heirs.get(sender.school)
@@ -128,12 +134,13 @@ class Steering(threading.Thread):
         kinds = ("", sender.kind)
         return tuple((*place, kind) for place in places for kind in kinds if (*place, kind) in rows)
 
-    def _made_of(self, chain: tuple[tuple[str, str, str], ...]) -> Config:
-        found = self._made.get(chain)
+    def _made_of(self, chain: tuple[tuple[str, str, str], ...], offer: dict[str, Any] | None) -> Config:
+        version = (offer["version"], "withdrawn" in offer) if offer else ("", False)
+        found = self._made.get((chain, version))
         if found is None:
             rows, made = self._wishes.rows, self._made
             settings: dict[str, Any] = configuration.folded(rows[place] for place in chain if place in rows)
-            found = made[chain] = config_of(settings)
+            found = made[chain, version] = config_of(settings, offer)
         return found
 
     def _differs(self, device: str) -> bool:
@@ -168,11 +175,12 @@ class Steering(threading.Thread):
             rows = {(row.scope, row.key, row.kind): json.loads(row.settings) for row in kept if _is_good(row)}
             below = {key: org.schools_below(session, [key], day) for scope, key, _ in rows if scope == "unit"}
             heirs = org.merged(session)
+            rolled = tuple(rollouts.everything(session))
         units: dict[str, list[str]] = {}
         for unit in sorted(below, key=lambda key: (-len(below[key]), key)):  # the one with more schools is the broader
             for school in below[unit]:
                 units.setdefault(school, []).append(unit)
-        return Wishes(rows, units, heirs)
+        return Wishes(rows, units, heirs, rolled)
 
     def _tell(self) -> None:
         """Publish to those who are owed, for about as long as until the next look."""

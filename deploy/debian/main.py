@@ -11,7 +11,7 @@ SYSTEM = "/usr/lib/python3/dist-packages"  # Debian's psutil, and cryptography w
 
 
 def choose() -> str:
-    """The folder or zip file whose ``schoolpulse_agent`` runs."""
+    """The folder of the installed ``schoolpulse_agent``, which starts itself or a newer version."""
     return HERE
 
 
@@ -24,6 +24,6 @@ def search(code: str) -> None:
 
 if __name__ == "__main__":
     search(choose())
-    from schoolpulse_agent.__main__ import main
+    from schoolpulse_agent import launch
 
-    sys.exit(main())
+    sys.exit(launch.main())  # in the installed version, or in a newer one that is signed and was fetched

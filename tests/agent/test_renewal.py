@@ -14,13 +14,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from fakecentre import FakeCentre
-from pipeline import Client
+from receipting import Collector
 from running import Mosquitto, Program, free_port, wait_until
 
-from schoolpulse_agent import enroll, identity, keeping, origin, renewal, settings, wire
+from schoolpulse_agent import enroll, identity, keeping, origin, renewal, settings
 from schoolpulse_agent.link import Link
 from schoolpulse_agent.outbox import Outbox
-from schoolpulse_agent.ranges import Ranges
 from schoolpulse_agent.renewal import Renewal
 from schoolpulse_agent.wallclock import WallClock
 
@@ -61,35 +60,6 @@ def broker(tmp_path: Path, centre: FakeCentre) -> Iterator[Broker]:
     made = Broker(tmp_path, centre, {"d9": "new"})
     yield made
     made.stop()
-
-
-class Collector(Client):
-    """Hears all senders and receipts what they say."""
-
-    def __init__(self, broker: Mosquitto) -> None:
-        super().__init__(broker.port, "collector", "c")
-        self.said: list[tuple[str, wire.Presence]] = []
-        self.reports: list[tuple[str, int, int]] = []  # device, epoch, seq
-        self.listen("sp/v1/up/#")
-
-    def work(self) -> None:
-        while not self.heard.empty():
-            topic, body = self.heard.get()
-            _, device, kind = wire.parse_up(topic)
-            epochs: wire.Epochs = {}
-            if kind == "presence":
-                self.said.append((device, wire.decode_presence(body)))
-                epochs = {self.said[-1][1].epoch: Ranges()}
-            elif kind == "report":
-                batch = wire.decode(body)
-                self.reports += [(device, batch.epoch, report.seq) for report in batch.reports]
-                epochs = {batch.epoch: Ranges([(r.seq, r.seq) for r in batch.reports])}
-            receipt = wire.Receipt(int(time.time() * 1000), epochs)
-            self.say(wire.down_topic(device, "receipt"), wire.encode_receipt(receipt))
-
-    def hellos(self, device: str) -> list[wire.Presence]:
-        self.work()
-        return [said for name, said in self.said if name == device and said.state == "online"]
 
 
 @pytest.fixture

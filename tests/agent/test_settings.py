@@ -266,3 +266,10 @@ def test_a_secret_file_that_can_not_be_read_is_named(path: Path, tmp_path: Path,
         found.secret()
     assert f"device.secret_file {key}: " in str(why.value)
     assert "\n" not in str(why.value)
+
+
+@pytest.mark.parametrize("key", ["", "short", "A" * 43, "ư" * 44, "A" * 48])
+def test_updates_need_the_public_key_of_whoever_signs_them(path: Path, key: str) -> None:
+    assert "update.public_key: copy it" in refusal(path, f'[update]\nenabled = true\npublic_key = "{key}"')
+    assert not load(path, f'[update]\npublic_key = "{key}"').update.enabled
+    assert load(path, f'[update]\nenabled = true\npublic_key = "{"A" * 43}="').update.enabled

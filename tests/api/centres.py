@@ -25,6 +25,7 @@ from schoolpulse_collector.presence import Presence
 from schoolpulse_collector.record import Record
 from schoolpulse_collector.registry import Registry, tokens
 from schoolpulse_collector.registry.model import Room, School
+from schoolpulse_collector.rolling import Rolling
 from schoolpulse_collector.roster import Roster
 from schoolpulse_collector.steering import Steering
 from schoolpulse_collector.store import open_store
@@ -69,6 +70,7 @@ class Office:
         counters, self.sent = Counters(), Sent()
         self.fleet = Fleet(self.registry, lambda topic, payload: None, counters)
         self.steering = Steering(self.registry, self.roster, self.fleet, self.sent, counters, "Asia/Ho_Chi_Minh")
+        self.rolling = Rolling(self.registry, self.roster, self.fleet, self.presence, latest)
         self.authority = Authority.create(folder / "tls", "Test", ["centre.test"]) if authority else None
         self.centre = Centre(
             self.registry,
@@ -83,6 +85,7 @@ class Office:
             self.followed,
             self.fleet,
             self.steering,
+            self.rolling,
             self.authority,
         )
         nicegui.core.app.middleware_stack = None  # NiceGUI has one application in a process: each office starts it anew

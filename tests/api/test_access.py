@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import pkgutil
 import re
@@ -13,13 +14,16 @@ from api.centres import Office
 from fastapi.routing import APIRoute
 from httpx import Response
 from running import ROOT
+from sqlalchemy import delete
 
+from schoolpulse_agent.package import Manifest
 from schoolpulse_api import routes
 from schoolpulse_api.access import OPEN, Needs
-from schoolpulse_collector.registry import enrolment, grants, people, tokens
-from schoolpulse_collector.registry.model import ApiToken, Device, Sighting
+from schoolpulse_collector.registry import enrolment, grants, people, rollouts, tokens
+from schoolpulse_collector.registry.model import ApiToken, Device, Rollout, Sighting
 from schoolpulse_collector.registry.rights import ROLES
 
+PACKAGE = Manifest("9.9.9", hashlib.sha256(b"zip").hexdigest(), 3, "3.9")
 LINE = re.compile(r"\| `(\w+) (/\S+)` \| (\w+) \| (\w+) \|")
 
 
@@ -44,6 +48,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/people/{person}/grants": {"role": "viewer"},
     "PATCH /api/v1/schools/{school}": {"name": "Tên mới"},
     "PUT /api/v1/schools/{school}/rooms/{room}": {"name": "Phòng"},
+    "POST /api/v1/rollouts": {"package": {**PACKAGE._asdict(), "signature": "c2ln"}},
     "POST /api/v1/schools/{school}/tokens": {"uses": 1},
 }
 
@@ -51,6 +56,8 @@ BODIES: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     made = Office(tmp_path_factory.mktemp("office"))
+    (made.settings.home / "packages").mkdir()
+    (made.settings.home / "packages/schoolpulse-agent-9.9.9.zip").write_bytes(b"zip")
     yield made
     made.close()
 
@@ -61,7 +68,7 @@ def rank(role: str) -> int:
 
 def call(office: Office, rule: Rule, token: str, number: int) -> Response:
     """Call a route about school ``number``, with things that are really there."""
-    things = prepare(office, number)
+    things = {**prepare(office, number), "rollout": roll(office, rule.path.rpartition("/")[2])}
     if "api-tokens" in rule.path:
         things["token"] = things["api"]
     path = re.sub(r"\{(\w+)\}", lambda found: str(things[found[1]]), rule.path)
@@ -93,6 +100,18 @@ def prepare(office: Office, number: int) -> dict[str, Any]:
         change.session.flush()
         found = {"token": row.id, "person": person.id, "grant": given.id, "api": api.id}
     return {"device_id": device, "school": f"s{number}", "room": f"r{number}", **found}
+
+
+def roll(office: Office, act: str) -> int:
+    """A rollout with which this can be done, or none where a new one is to be begun."""
+    with office.registry.change("system") as change:
+        change.session.execute(delete(Rollout))
+        if act not in ("pause", "resume", "withdraw"):
+            return 0
+        made = rollouts.start(change, PACKAGE)
+        if act == "resume":
+            rollouts.pause(change, made.id)
+    return made.id
 
 
 def test_the_table_names_every_route_with_the_role_that_it_asks_for(office: Office) -> None:

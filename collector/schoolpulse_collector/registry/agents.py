@@ -47,7 +47,7 @@ def versions(session: Session, schools: Collection[str] | None) -> Sequence[Any]
 
 
 def refusals(session: Session, schools: Collection[str] | None) -> Sequence[Any]:
-    """(version of a configuration, a space and why it is refused; active devices), the most frequent first."""
+    """(what is refused and why, as in `wire.Presence`; active devices), the most frequent first."""
     query = _active(select(Agent.refused, func.count()), schools).where(Agent.refused != "")
     query = query.group_by(Agent.refused).order_by(func.count().desc(), Agent.refused).limit(MOST_REFUSALS)
     return session.execute(query).all()

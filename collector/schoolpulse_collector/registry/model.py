@@ -213,7 +213,7 @@ class Agent(Base):
     device: Mapped[str] = mapped_column(ForeignKey("device.id"), primary_key=True)
     version: Mapped[str] = mapped_column(Name)
     config: Mapped[str] = mapped_column(Name, default="")
-    refused: Mapped[str] = mapped_column(Name, default="")  # version of a configuration, a space, and why
+    refused: Mapped[str] = mapped_column(Name, default="")  # as in `wire.Presence`
     changed: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -227,6 +227,27 @@ class Configuration(Base):
     settings: Mapped[str] = mapped_column(Text)  # JSON: sections and keys as in agent.toml
     changed: Mapped[int] = mapped_column(BigInteger)
     changed_by: Mapped[str] = mapped_column(Name)
+
+
+class Rollout(Base):
+    """A version of the agent on its way to the schools, in waves (`waves.py`), and what is signed of its package."""
+
+    __tablename__ = "rollout"
+    id: Mapped[int] = mapped_column(Serial, primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), unique=True)
+    sha256: Mapped[str] = mapped_column(Hash)
+    size: Mapped[int]
+    python: Mapped[str] = mapped_column(String(8))
+    signature: Mapped[str] = mapped_column(String(100))
+    state: Mapped[str] = mapped_column(String(16))  # running, paused, done or withdrawn
+    waves: Mapped[str] = mapped_column(Text)  # JSON: percent of all schools
+    pilots: Mapped[str] = mapped_column(Text)  # JSON: keys of schools that come first
+    wave: Mapped[int]
+    since: Mapped[int] = mapped_column(BigInteger)  # of this wave and state
+    hours: Mapped[float]
+    why: Mapped[str] = mapped_column(Text, default="")  # it stopped
+    started: Mapped[int] = mapped_column(BigInteger)
+    started_by: Mapped[str] = mapped_column(Name)
 
 
 class Login(Base):
