@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from schoolpulse_api.access import needs
 from schoolpulse_api.fields import Key, Kind
@@ -16,11 +16,15 @@ from schoolpulse_collector.registry import Change, configuration
 from schoolpulse_collector.registry.configuration import Place
 from schoolpulse_collector.registry.model import Configuration, Room
 
-EXAMPLE = {"reports": {"interval": 120}, "probe": {"processes": {"enabled": False}}}
-Settings = Annotated[
-    dict[str, dict[str, Any]],
-    Body(examples=[EXAMPLE], description="sections and keys as in agent.toml; takes the place of what was wanted here"),
-]
+EXAMPLE: dict[str, Any] = {"reports": {"interval": 120}, "probe": {"processes": {"enabled": False}}}
+
+
+class Settings(RootModel[dict[str, dict[str, Any]]]):
+    """Sections and keys as in agent.toml; they take the place of what was wanted here."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+
 OfKind = Annotated[Kind | None, Query(description="only of devices of this kind; left out: of all")]
 
 
@@ -57,7 +61,7 @@ def router() -> APIRouter:
         kind: OfKind = None,
     ) -> ConfigurationOut:
         with view.change("administrator") as change:
-            return _put(change, _place("unit" if unit else "centre", unit, kind), settings)
+            return _put(change, _place("unit" if unit else "centre", unit, kind), settings.root)
 
     @made.delete("/configuration", status_code=204, summary="Want nothing more everywhere, or in a unit")
     def clear_everywhere(
@@ -75,7 +79,7 @@ def router() -> APIRouter:
         kind: OfKind = None,
     ) -> ConfigurationOut:
         with view.change("area_it", school) as change:
-            return _put(change, _in_school(change, school, room, kind), settings)
+            return _put(change, _in_school(change, school, room, kind), settings.root)
 
     @made.delete("/schools/{school}/configuration", status_code=204, summary="Want nothing more there")
     def clear_school(
@@ -92,7 +96,7 @@ def router() -> APIRouter:
     @made.put("/devices/{device_id}/configuration", summary="Want this of one device")
     def put_device(view: Annotated[View, needs("area_it")], device_id: Key, settings: Settings) -> ConfigurationOut:
         with view.change_device("area_it", device_id) as (change, row):
-            return _put(change, Place("device", row.id), settings)
+            return _put(change, Place("device", row.id), settings.root)
 
     @made.delete("/devices/{device_id}/configuration", status_code=204, summary="Want nothing more of it alone")
     def clear_device(view: Annotated[View, needs("area_it")], device_id: Key) -> None:
