@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ class ProgramError(Exception):
     """The program ran and did not do what it was asked; the message names it and says why, never its output."""
 
 
-def run(argv: Sequence[str], seconds: float, limit: int = 1_000_000) -> bytes:
+def run(argv: Sequence[str], seconds: float, limit: int = 1_000_000, codes: Container[int] = (0,)) -> bytes:
     """What a program writes to its standard output.
 
     It reads nothing, what it says of errors is dropped, and it speaks English (LANG=C). After ``seconds``, or past
     ``limit`` bytes, it and all that it started are killed (on Windows: it alone). Raises OSError if it can't be
-    started, TimeoutError (an OSError too), and ProgramError for an exit code or too much output.
+    started, TimeoutError (an OSError too), and ProgramError for an exit code that is none of ``codes``, or too much
+    output.
     """
     import subprocess
 
@@ -56,7 +57,7 @@ def run(argv: Sequence[str], seconds: float, limit: int = 1_000_000) -> bytes:
         raise TimeoutError(f"{argv[0]} took more than {seconds:g} s") from None
     finally:
         _end(process)
-    if code:
+    if code not in codes:
         raise ProgramError(f"{argv[0]} ended with code {code}")
     return said[0]
 

@@ -46,6 +46,12 @@ def test_a_program_that_fails_says_so_by_its_name_and_code_alone() -> None:
     assert "Nguyen" not in str(failed.value)
 
 
+def test_an_exit_code_that_is_an_answer_is_no_failure() -> None:
+    assert (
+        run(python("import sys; print('disk failing'); sys.exit(8)"), seconds=20, codes=range(256)) == b"disk failing\n"
+    )
+
+
 def test_a_program_that_is_not_there_is_an_error_of_the_system() -> None:
     with pytest.raises(FileNotFoundError):
         run(["/no/such/program"], seconds=1)
