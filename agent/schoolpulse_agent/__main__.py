@@ -81,14 +81,14 @@ def enroll(args: argparse.Namespace) -> int:
     if known.device.id and not args.force:
         raise settings.SettingsError(
             f"{config}: this machine is enrolled already, as {known.device.id}: to replace that, add --force",
-            f"{config}: máy này đã ghi danh, mã {known.device.id}: muốn thay thì thêm --force",
+            f"{config}: máy này đã đăng ký, mã {known.device.id}: muốn thay thì thêm --force",
         )
     request = enroll.new_request() if args.certificate else None
     answer = enroll.enroll(url, token, identity.read(), args.name, request, known)
     files = keeping.take_over(config, answer, url.rstrip("/"), request)
     place = f"{answer.school}, {answer.room}" if answer.room else answer.school
     more = f" --config {args.config}" if args.config else ""
-    print(f"Đã ghi danh máy {answer.name} ({answer.device}) tại {place}.")
+    print(f"Đã đăng ký máy {answer.name} ({answer.device}) tại {place}.")
     print(f"Enrolled {answer.name} ({answer.device}) at {place}.")
     if request and not answer.certificate:
         print("Trung tâm không cấp chứng thư; máy dùng mã bí mật.")
@@ -123,10 +123,10 @@ def check(args: argparse.Namespace) -> int:
 
 
 HELP_VI = {
-    enroll: "Ghi danh máy này với trung tâm: dùng một mã ghi danh, ghi tệp cài đặt và các tệp kèm theo.",
+    enroll: "Đăng ký máy này với trung tâm: dùng một mã đăng ký, ghi tệp cài đặt và các tệp kèm theo.",
     run: "Gửi báo cáo cho đến khi bị dừng bằng SIGTERM hoặc Ctrl-C.",
     once: "In một báo cáo dạng JSON; mất một giây vì tải CPU đo giữa hai thời điểm.",
-    check: "Thử từng bước đến khi trung tâm xác nhận; 0 mọi thứ tốt, 1 có bước hỏng, 2 chưa ghi danh hoặc sai cài đặt.",
+    check: "Thử từng bước đến khi trung tâm xác nhận; 0 mọi thứ tốt, 1 có bước hỏng, 2 chưa đăng ký hoặc sai cài đặt.",
     data: "In tất cả những gì máy này có thể gửi đi, để đọc và ký: gì, để làm gì, đơn vị, ví dụ, bao lâu một lần.",
 }
 

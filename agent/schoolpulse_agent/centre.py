@@ -165,15 +165,15 @@ def untrusted(why: ssl.SSLCertVerificationError) -> tuple[str, str]:
 REFUSED = {
     "enrol": (
         "this token is unknown, used up, expired or revoked: ask the centre for a new one",
-        "mã ghi danh này không đúng, đã dùng hết, hết hạn hoặc bị thu hồi: xin trung tâm mã mới",
+        "mã đăng ký này không đúng, đã dùng hết, hết hạn hoặc bị thu hồi: xin trung tâm mã mới",
     ),
     "rekey": (
         "the centre gives this device no new identity: ask the centre, or enrol with --force",
-        "trung tâm không cấp danh tính mới cho máy này: hỏi trung tâm, hoặc ghi danh lại với --force",
+        "trung tâm không cấp danh tính mới cho máy này: hỏi trung tâm, hoặc đăng ký lại với --force",
     ),
     "renew": (
         "the centre renews no certificate for this device: ask the centre, or enrol with --force",
-        "trung tâm không gia hạn chứng thư cho máy này: hỏi trung tâm, hoặc ghi danh lại với --force",
+        "trung tâm không gia hạn chứng thư cho máy này: hỏi trung tâm, hoặc đăng ký lại với --force",
     ),
 }
 

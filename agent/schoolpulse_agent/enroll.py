@@ -21,7 +21,7 @@ from schoolpulse_agent.centre import EnrolFailed
 _TOKEN = re.compile(r"spe_[A-Za-z0-9_-]{32}\.([0-9a-f]{64})", re.ASCII).fullmatch
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL).search
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
-UNSENT, UNSENT_VI = "the token was not sent", "mã ghi danh chưa bị gửi đi"
+UNSENT, UNSENT_VI = "the token was not sent", "mã đăng ký chưa bị gửi đi"
 TELL, TELL_VI = "tell the centre", "hãy báo trung tâm"
 
 
@@ -76,7 +76,7 @@ def enroll(
     if not said:
         raise EnrolFailed(
             "this is not a whole token (spe_ and 97 more characters): copy it again",
-            "mã ghi danh không đủ (phải là spe_ và 97 ký tự nữa): chép lại mã",
+            "mã đăng ký không đủ (phải là spe_ và 97 ký tự nữa): chép lại mã",
             False,
         )
     url, now = _checked(url), int(time.time() * 1000)
@@ -89,7 +89,7 @@ def enroll(
     if not hmac.compare_digest(_fingerprint(answer.ca), said[1]):
         raise EnrolFailed(
             f"the centre answered with another CA certificate than its token names: {TELL}",
-            f"trung tâm trả lời bằng chứng thư CA khác với mã ghi danh: {TELL_VI}",
+            f"trung tâm trả lời bằng chứng thư CA khác với mã đăng ký: {TELL_VI}",
             False,
         )
     return answer
@@ -129,7 +129,7 @@ def new_request() -> Request:
         hint = "pip install 'schoolpulse-agent[mtls]'"
         raise EnrolFailed(
             f"certificates need the package cryptography: {hint}, or enrol without one",
-            f"muốn có chứng thư phải cài gói cryptography: {hint}, hoặc ghi danh không dùng --certificate",
+            f"muốn có chứng thư phải cài gói cryptography: {hint}, hoặc đăng ký không dùng --certificate",
             False,
         ) from None
     key = ec.generate_private_key(ec.SECP256R1())
@@ -177,7 +177,7 @@ def _ca(url: str, fingerprint: str) -> str:
         raise EnrolFailed(
             f"{url} is not the centre of this token (its CA has the fingerprint {found[:16]}..., the token says "
             f"{fingerprint[:16]}...): check the address and ask the centre whether its CA is new; {UNSENT}",
-            f"{url} không phải trung tâm của mã ghi danh này (CA có dấu vân tay {found[:16]}..., mã ghi "
+            f"{url} không phải trung tâm của mã đăng ký này (CA có dấu vân tay {found[:16]}..., mã ghi "
             f"{fingerprint[:16]}...): kiểm tra địa chỉ và hỏi trung tâm có đổi CA không; {UNSENT_VI}",
             False,
         )

@@ -67,7 +67,7 @@ INVENTORY: dict[str, Metric] = {
     "parts": Metric("", "The parts: section above", "Các linh kiện: mục ở trên", ""),
 }
 ENROLMENT: dict[str, Metric] = {
-    "token": Metric("", "The token that allows to enrol", "Mã ghi danh do trung tâm cấp", "spe_..."),
+    "token": Metric("", "The token that allows to enrol", "Mã đăng ký do trung tâm cấp", "spe_..."),
     "name": Metric("", "The machine's name, if typed with --name", "Tên máy, nếu gõ bằng --name", "PC-07"),
     "csr": Metric(
         "", "Request for a certificate, with its public key", "Yêu cầu cấp chứng thư, có khóa công khai", "PEM"
@@ -156,7 +156,7 @@ def _of_probe(name: str, on: Any, interval: float) -> Section:
 
 def _frames(settings: Settings) -> list[Section]:
     changes = ("when it connects, and when one of these changes", "khi kết nối và khi có thay đổi")
-    asked = ("at enrolment; when identity or certificate are renewed", "khi ghi danh; khi gia hạn danh tính, chứng thư")
+    asked = ("at enrolment; when identity or certificate are renewed", "khi đăng ký; khi gia hạn danh tính, chứng thư")
     each = ("with each message", "trong mỗi thông báo")
     rows: list[tuple[str, Both, bool, Both, Why, dict[str, Metric]]] = [
         ("report", ("Frame of reports", "Khuôn của báo cáo"), True, each,
@@ -166,7 +166,7 @@ def _frames(settings: Settings) -> list[Section]:
         ("presence", ("Connection", "Trạng thái kết nối"), True, changes,
          Why("Tells a machine that is off from one that is cut off.", "Phân biệt máy đã tắt với máy mất kết nối."),
          PRESENCE),
-        ("enrolment", ("Enrolment", "Ghi danh"), True, asked,
+        ("enrolment", ("Enrolment", "Đăng ký"), True, asked,
          Why("Gives this machine an identity of its own, so that nobody else can speak for it.",
              "Cấp danh tính riêng cho máy này để không ai giả danh được."), ENROLMENT),
         ("connection", ("Addresses and signing in", "Địa chỉ và đăng nhập"), True, each,

@@ -123,7 +123,7 @@ class Settings:
             raise SettingsError(
                 "this machine is not enrolled: [device] needs id, school and secret or secret_file; "
                 "schoolpulse-agent enroll writes them",
-                "máy này chưa ghi danh: [device] cần id, school và secret hoặc secret_file; "
+                "máy này chưa đăng ký: [device] cần id, school và secret hoặc secret_file; "
                 "lệnh schoolpulse-agent enroll sẽ ghi các mục đó",
             )
 
@@ -140,7 +140,7 @@ class Settings:
         if name and not Path(name).is_file():
             raise SettingsError(
                 f"broker.{setting} {name}: there is no such file",
-                f"broker.{setting} {name}: không có tệp này; ghi danh lại, hoặc sửa đường dẫn",
+                f"broker.{setting} {name}: không có tệp này; đăng ký lại, hoặc sửa đường dẫn",
             )
         return name
 

@@ -105,7 +105,7 @@ def test_a_centre_that_does_not_run(failure: Failure, spoken: str) -> None:
 
 def test_a_token_of_another_centre(failure: Failure, spoken: str, centre: FakeCentre) -> None:
     line = failure(1, "enroll", centre.url, TOKEN)
-    assert says(line, spoken, "is not the centre of this token", "không phải trung tâm của mã ghi danh này")
+    assert says(line, spoken, "is not the centre of this token", "không phải trung tâm của mã đăng ký này")
 
 
 def test_a_certificate_of_another_name(failure: Failure, spoken: str) -> None:
@@ -130,7 +130,7 @@ def test_a_certificate_that_has_expired(failure: Failure, spoken: str) -> None:
 def test_a_machine_that_is_enrolled_already(failure: Failure, spoken: str, config: Path, centre: FakeCentre) -> None:
     write(config, '[device]\nid = "d1"\nschool = "s"\nsecret = "x"\n')
     line = failure(2, "enroll", centre.url, centre.token)
-    assert says(line, spoken, "enrolled already, as d1", "đã ghi danh, mã d1") and "--force" in line
+    assert says(line, spoken, "enrolled already, as d1", "đã đăng ký, mã d1") and "--force" in line
 
 
 @pytest.mark.parametrize("command", ["run", "once", "check", "data"])
@@ -150,7 +150,7 @@ def test_settings_that_are_no_toml(failure: Failure, spoken: str, config: Path, 
         ("[broker]\nurl = 'x'\n", "give it as mqtts://", "viết theo dạng mqtts://"),
         ("[probe.cpu]\nenabled = 1\n", "is not true or false", "phải là true hoặc false"),
         ("[device]\nid = 'a b'\n", "as the centre gave it", "như trung tâm đã cấp"),
-        ("", "this machine is not enrolled", "máy này chưa ghi danh"),
+        ("", "this machine is not enrolled", "máy này chưa đăng ký"),
     ],
 )
 def test_wrong_settings(failure: Failure, spoken: str, config: Path, text: str, en: str, vi: str) -> None:

@@ -251,7 +251,7 @@ def test_enroll_writes_what_run_needs_and_says_in_both_languages_what_next(
 ) -> None:
     ended = run("enroll", centre.url, centre.token, "--name", "PC-07", "--certificate")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "Đã ghi danh máy PC-07" in ended.stdout and "Enrolled PC-07" in ended.stdout
+    assert "Đã đăng ký máy PC-07" in ended.stdout and "Enrolled PC-07" in ended.stdout
     assert f"schoolpulse-agent --config {config} check" in ended.stdout
     found = settings.load(config)
     assert centre.devices[found.device.id] == found.secret() and found.secret() not in ended.stdout

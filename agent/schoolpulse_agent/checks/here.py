@@ -85,7 +85,7 @@ def stocktaking(look: Look) -> Found:
 
 STEPS = (
     Step("settings", "cài đặt", of_settings),
-    Step("enrolment", "ghi danh", enrolment),
+    Step("enrolment", "đăng ký", enrolment),
     Step("folder", "thư mục báo cáo", folder),
     Step("clock", "đồng hồ máy", clock),
     Step("inventory", "kiểm kê", stocktaking),

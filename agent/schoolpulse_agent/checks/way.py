@@ -116,7 +116,7 @@ def signed_in(look: Look) -> Found:
         raise Told(
             f"the broker refuses device {device} ({said}): enrol again with --force, or ask the centre whether"
             " it is active",
-            f"trung tâm từ chối thiết bị {device} ({said}): ghi danh lại với --force, hoặc hỏi trung tâm"
+            f"trung tâm từ chối thiết bị {device} ({said}): đăng ký lại với --force, hoặc hỏi trung tâm"
             " thiết bị còn hiệu lực không",
         )
     if is_running(Path(look.settings.reports.folder)):

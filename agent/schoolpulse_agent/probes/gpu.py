@@ -82,9 +82,11 @@ def program() -> str:
 
 
 def has_nvidia() -> bool:
-    """Whether there is a card to ask for, and awake: asking wakes a laptop's second card, at the battery's cost."""
-    if not WINDOWS and not any(_is_awake(PCI / card.name) for card in NVIDIA.glob("*")):
-        return False
+    """Whether there is a card to ask for, and none asleep: asking wakes a laptop's second one, at the battery's cost."""
+    if not WINDOWS:
+        awake = [_is_awake(PCI / card.name) for card in NVIDIA.glob("*")]
+        if not awake or not all(awake):
+            return False
     return Path(program()).exists()
 
 
@@ -115,8 +117,8 @@ def of_files(card: Path) -> dict[str, float]:
 class Probe:
     """Every graphics card whose driver says something: NVIDIA's own, amdgpu, and of i915 (Intel) the clock."""
 
-    patience: ClassVar[float] = 15.0  # nvidia-smi is slow where no program keeps the driver loaded
-    every: float = 60.0
+    patience: ClassVar[float] = 30.0  # nvidia-smi is slow where no program keeps the driver loaded
+    every: float = 300.0
     _cards: list[tuple[str, str, Path]] = field(default_factory=list, init=False, repr=False, compare=False)
     _look_at: float = field(default=0.0, init=False, repr=False, compare=False)
 

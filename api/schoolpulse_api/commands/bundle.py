@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         registry.close()
         fresh.unlink(missing_ok=True)
     print(f"{args.out}: {args.uses} máy · machines, {args.hours:g} giờ · hours")
-    print("Trong đó có mã ghi danh: đừng để lạc · A token is in it: don't lose it.")
+    print("Trong đó có mã đăng ký: đừng để lạc · A token is in it: don't lose it.")
     return 0
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Cài agent SchoolPulse (Nhịp trường) trên Debian, Ubuntu và ghi danh máy này.
+# Cài agent SchoolPulse (Nhịp trường) trên Debian, Ubuntu và đăng ký máy này.
 # Installs the agent of SchoolPulse on Debian or Ubuntu, and enrols this machine.
 #
 #   sudo sh install.sh [OPTIONS] URL TOKEN     as `schoolpulse enrol` prints it, with ca.pem beside this file
@@ -109,17 +109,17 @@ python3-psutil: apt-get install python3-psutil"
 
 enrol() {
   if [ -s /etc/schoolpulse/agent.toml ] && grep -q '^id = "[^"]' /etc/schoolpulse/agent.toml && [ -z "$force" ]; then
-    yes "đã ghi danh từ trước · enrolled already; thay: --force · to replace that: --force"
+    yes "đã đăng ký từ trước · enrolled already; thay: --force · to replace that: --force"
     return
   fi
   # By standard input: arguments can be read by everybody on this machine.
   # shellcheck disable=SC2086 # $force is a word or nothing
   if ! printf '%s\n' "$token" | schoolpulse-agent enroll "$url" - ${name:+--name "$name"} $force; then
     answers || later
-    fail "không ghi danh được · not enrolled: xem dòng trên · see the line above"
+    fail "không đăng ký được · not enrolled: xem dòng trên · see the line above"
   fi
   rm -f /etc/schoolpulse/enrol
-  yes "đã ghi danh · enrolled"
+  yes "đã đăng ký · enrolled"
 }
 
 answers() {
@@ -132,7 +132,7 @@ later() {
   printf '%s/enrol#%s\n' "$url" "$token" | install -m 0600 -o schoolpulse -g schoolpulse /dev/stdin /etc/schoolpulse/enrol
   if [ -d /run/systemd/system ]; then systemctl start schoolpulse-enrol.timer; fi
   no "chưa liên lạc được với trung tâm · the centre does not answer: $url"
-  no "Agent đã cài và sẽ tự ghi danh khi có mạng, thử lại mỗi 30 phút đến khi mã hết hạn; hoặc chạy lại lệnh này."
+  no "Agent đã cài và sẽ tự đăng ký khi có mạng, thử lại mỗi 30 phút đến khi mã hết hạn; hoặc chạy lại lệnh này."
   no "The agent is installed and enrols by itself, trying every 30 minutes; or run this again."
   exit 3
 }
