@@ -82,7 +82,7 @@ def program() -> str:
 
 
 def has_nvidia() -> bool:
-    """Whether there is a card to ask for, and none asleep: asking wakes a laptop's second one, at the battery's cost."""
+    """Whether there is a card to ask for and none asleep: asking would wake a laptop's second one."""
     if not WINDOWS:
         awake = [_is_awake(PCI / card.name) for card in NVIDIA.glob("*")]
         if not awake or not all(awake):
