@@ -7,9 +7,9 @@ import threading
 import time
 
 from pipeline import Client
+from receipting import answer
 
-from schoolpulse_agent import parts, wire
-from schoolpulse_agent.ranges import Ranges
+from schoolpulse_agent import wire
 
 
 class Receipts:
@@ -44,15 +44,9 @@ class Receipts:
             except queue.Empty:
                 continue
             self.heard.append((topic, body))
-            _, device, kind = wire.parse_up(topic)
-            epochs: dict[int, Ranges] = {}
-            if kind == "report":
-                batch = wire.decode(body)
-                epochs = {batch.epoch: Ranges((report.seq, report.seq) for report in batch.reports)}
-            elif kind == "inventory":
-                self.inventory = parts.decode_inventory(body).hash
-            elif wire.decode_presence(body).state != "online":
-                continue
-            now = int((time.time() + self._offset) * 1000)
-            receipt = wire.Receipt(now, epochs, inventory=self.inventory)
-            self._client.mqtt.publish(wire.down_topic(device, "receipt"), wire.encode_receipt(receipt))
+            known = {wire.parse_up(topic)[1]: self.inventory}
+            answered = answer(topic, body, known, time.time() + self._offset)
+            if answered:
+                device, receipt = answered
+                self.inventory = known[device]
+                self._client.mqtt.publish(wire.down_topic(device, "receipt"), wire.encode_receipt(receipt))

@@ -9,9 +9,9 @@ import paho.mqtt.client as mqtt
 from brokers import Broker
 from heard import Heard
 from paho.mqtt.enums import CallbackAPIVersion
+from receipting import answer
 
-from schoolpulse_agent import parts, wire
-from schoolpulse_agent.ranges import Ranges
+from schoolpulse_agent import wire
 
 
 class Receipts:
@@ -35,19 +35,15 @@ class Receipts:
         self._client.loop_stop()
 
     def _take(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        _, device, kind = wire.parse_up(message.topic)
-        epochs: wire.Epochs = {}
+        answered = answer(message.topic, message.payload, self._inventory, time.time())
+        if answered is None:
+            return
+        device, receipt = answered
+        kind = wire.parse_up(message.topic)[2]
         if kind == "report":
             batch = wire.decode(message.payload)
-            assert not batch.refused, batch.refused
-            epochs[batch.epoch] = Ranges((each.seq, each.seq) for each in batch.reports)
             values = sum(len(fields) for each in batch.reports for fields in each.m.values())
             self.heard.setdefault(device, Heard()).add(len(batch.reports), len(message.payload), values)
         elif kind == "inventory":
-            self._inventory[device] = parts.decode_inventory(message.payload).hash
             self.inventories.add(device)
-        elif wire.decode_presence(message.payload).state != "online":
-            return
-        now = int(time.time() * 1000)
-        receipt = wire.Receipt(now, epochs, 1.0, self._inventory.get(device, ""))
         self._client.publish(wire.down_topic(device, "receipt"), wire.encode_receipt(receipt), qos=0)
