@@ -9,6 +9,7 @@ from pathlib import Path
 from running import Program, wait_until
 
 SET_UP = """
+mount --make-rprivate / 2>&- || true  # refused where / is no mount of its own, as in a chroot
 set -e
 mount -t tmpfs -o mode=0755 layers "$1"
 mkdir "$1/upper" "$1/work" "$1/merged"
@@ -30,7 +31,7 @@ class PrivateRoot:
         self.shared, self.layers = folder / "shared", folder / "layers"
         for each in (self.shared, self.layers):
             each.mkdir(parents=True)
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SET_UP, "sh"]
+        command = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", SET_UP, "sh"]
         self._holder = subprocess.Popen([*command, str(self.layers), str(self.shared)])
         wait_until(lambda: (self.shared / "ready").exists() or self._holder.poll() is not None, 20, "mounts are made")
         assert self._holder.poll() is None, "no overlay could be mounted on /"

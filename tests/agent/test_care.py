@@ -83,7 +83,7 @@ def own(tmp_path: Path, broker: Mosquitto) -> settings.Settings:
 @pytest.fixture
 def centre(own: settings.Settings, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Centre]:
     monkeypatch.setattr(link, "INVENTORY_FIRST", (0.1, 0.1))
-    made = Centre(broker.port, agent.build(own))
+    made = Centre(broker.port, agent.build(own, alone=False))
     yield made
     made.agent.close(0.1)
     made.close()

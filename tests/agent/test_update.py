@@ -232,7 +232,7 @@ def test_a_program_that_was_frozen_with_its_python_takes_no_updates(
 ) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setattr(agent.sys, "frozen", frozen, raising=False)
-    made = agent.build(machine.own)
+    made = agent.build(machine.own, alone=False)
     made.close(0.1)
     assert made._care and (made._care._update is None) == frozen
 

@@ -42,7 +42,7 @@ class Machine:
             "reports": {"interval": 1, "folder": str(folder / "outbox"), "replay_spread": 0},
             "probe": off,
         }
-        self.agent = agent.build(settings.parse(document, "test"))
+        self.agent = agent.build(settings.parse(document, "test"), alone=False)
         self._stop = agent.Stop()
         self._thread = threading.Thread(target=agent.run, args=([self.agent], self._stop))
         self._thread.start()
