@@ -39,7 +39,8 @@ class PrivateRoot:
 
     def command(self, *words: str, user: str = "") -> list[str]:
         """How this is run inside; ``user``: as whom, with no rights of root's."""
-        inside = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "chroot", f"{self.layers}/merged"]
+        holder = ["nsenter", f"--target={self._holder.pid}", "--mount", "--root"]
+        inside = [*holder, "chroot", f"{self.layers}/merged"]
         if user:
             inside += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
             inside += ["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
