@@ -53,3 +53,15 @@ def test_a_module_that_is_there_already_stays_as_it_is() -> None:
 
 def test_there_is_such_a_module_for_each_name() -> None:
     assert all(said(f"import importlib; importlib.import_module({name!r})") == "" for name in RARELY_USED)
+
+
+@pytest.mark.parametrize("line", [["run"], ["--config", "no.toml", "run"]])
+def test_the_line_of_a_service_is_read_without_a_parser(line: list[str]) -> None:
+    code = f"from schoolpulse_agent import __main__ as m; args = m._as_a_service({line}); "
+    code += "print(args.command is m.run, args.config, sys.modules['argparse'].__spec__)"
+    assert said(code) == f"True {'no.toml' if len(line) == 3 else None} None"
+
+
+@pytest.mark.parametrize("line", [[], ["check"], ["run", "--help"], ["--lang", "vi", "run"], ["--config", "run"]])
+def test_every_other_line_is_the_parsers(line: list[str]) -> None:
+    assert said(f"from schoolpulse_agent.__main__ import _as_a_service; print(_as_a_service({line}))") == "None"
