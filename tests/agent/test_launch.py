@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,15 @@ def test_what_is_not_newer_than_the_installed_one_gives_way_to_it(disk: Disk, ma
     versions.keep(disk.folder, *maker.make("0.0.9"))
     versions.save(disk.folder, State(good=__version__, previous="0.0.9"))
     assert disk.start() == ""
+
+
+def test_root_runs_no_package_of_the_agents_own_user(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions.save(disk.folder, State(good="0.2.0"))
+    arguments = ["--config", str(disk.config), "check"]
+    assert launch._pick(arguments) == disk.folder / "0.2.0.zip"
+    another = disk.folder.stat().st_uid + 1
+    monkeypatch.setattr(os, "geteuid", lambda: another)
+    assert launch._pick(arguments) is None
 
 
 def test_where_a_start_can_not_be_counted_nothing_is_tried(
