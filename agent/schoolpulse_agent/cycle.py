@@ -125,14 +125,18 @@ class _Read:
     def __init__(self, name: str, probe: Any, began: float) -> None:
         self.name, self.probe, self.began = name, probe, began
         self.readings: list[Reading] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.seconds = 0.0
         self._running = _thread.allocate_lock()
 
     def start(self) -> None:
         """Run in a thread of its own, which keeps nothing from ending. By way of `threading` it costs 0.3 ms more."""
         self._running.acquire()
-        _thread.start_new_thread(self._run_and_say, ())
+        try:
+            _thread.start_new_thread(self._run_and_say, ())
+        except RuntimeError as why:  # this process has all the threads that it may have
+            self.error = why
+            self._running.release()
 
     def has_ended(self, seconds: float) -> bool:
         """Whether a thread that was started has ended, after waiting so long for it."""
@@ -149,7 +153,7 @@ class _Read:
         try:
             for reading in self.probe.read():
                 self.readings.append(reading)
-        except Exception as why:
+        except (Exception, SystemExit) as why:  # the latter would end the agent, or a thread without a word
             self.error = why
         self.seconds = time.perf_counter() - start
 
