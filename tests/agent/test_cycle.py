@@ -179,6 +179,18 @@ def test_a_tag_that_can_not_be_shown_is_cleaned(value: str, shown: str) -> None:
     assert passes_the_wire(groups)
 
 
+def test_a_machine_with_hundreds_of_disks_still_gets_its_report_past_the_centre() -> None:
+    many = {
+        f"p{number}": Fake(*(Reading(f"m{number}", {"n": str(n)}, {"x": 1, "y": 2}) for n in range(1500)))
+        for number in range(9)
+    }
+    groups = cycle_of({**many, "load": Fake(LOAD)}).read()
+    assert passes_the_wire(groups)
+    assert "m0,n=0" in groups and groups["probe,probe=p0"]["up"] == 0.0
+    assert passes_the_wire(cycle_of({"p0": many["p0"], "load": Fake(LOAD)}).read())
+    assert cycle_of({"p0": many["p0"], "load": Fake(LOAD)}).read()["load"] == {"one": 0.5}
+
+
 def test_an_empty_tag_is_left_out() -> None:
     assert told(cycle_of({"p": Fake(Reading("disk", {"path": "/", "label": ""}, {"x": 1}))}).read()) == {
         "disk,path=/": {"x": 1.0}
