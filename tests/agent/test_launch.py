@@ -89,6 +89,13 @@ def test_a_changed_package_never_runs_and_the_one_before_does(disk: Disk) -> Non
     assert disk.start() == ""
 
 
+def test_why_a_version_does_not_run_names_no_folder_of_this_machine(disk: Disk) -> None:
+    (disk.folder / "0.3.0.zip").unlink()
+    versions.save(disk.folder, State(good="0.2.0", trial="0.3.0"))
+    assert disk.start() == "0.2.0"
+    assert disk.state.refused == "0.3.0 0.3.0.zip can't be read: No such file or directory"
+
+
 def test_with_another_key_or_none_or_updates_off_the_installed_one_runs(disk: Disk, tmp_path: Path) -> None:
     versions.save(disk.folder, State(good="0.2.0"))
     disk.settings(f'enabled = true\npublic_key = "{Maker(tmp_path / "other").public}"')
