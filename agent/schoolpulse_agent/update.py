@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sys
 import threading
 import time
@@ -84,6 +85,11 @@ class Update:
         """The agent's loop has met an error: a version on trial is what brought it."""
         if self._on_trial is not None:
             self._back(why)
+
+    def ended(self) -> None:
+        """The agent ends because it was asked to: that start is none."""
+        if self._on_trial is not None and self._state.starts:
+            self._put(self._state._replace(starts=self._state.starts - 1))
 
     def _settle(self) -> None:
         """Take note of what was started, which is not always what should have been."""
@@ -202,6 +208,8 @@ class _Fetch:
             self.trouble = str(why)
         except OSError as why:
             self.trouble = f"{why.filename or self._folder}: {why.strerror or why}"
+        except Exception as why:  # as of memory or threads: or it would count as fetched
+            self.trouble = f"it can't be fetched: {type(why).__name__}"
         finally:
             self.ended.set()
 
@@ -227,17 +235,13 @@ class _Fetch:
         command = [sys.executable, "-I", "-S", "-c", IMPORT, str(self._own.path), *where]
         try:
             done = subprocess.run(  # noqa: S603 - our own program and a package that is signed
-                command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
+                command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                 timeout=CHECK,
-            )
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise BadPackage(f"it was not imported within {CHECK:g} s") from None
+            raise TimeoutError(f"not imported in {CHECK:g} s: busy, perhaps") from None
         if done.returncode or done.stdout.strip() != self.manifest.version:
             said = (done.stderr.strip() or f"it says that it is {done.stdout.strip()[:40]!r}").splitlines()[-1]
             log.error("version %s can't run here: %s", self.manifest.version, said)
-            raise BadPackage(f"it can't run here: {said.partition(':')[0]}")  # the rest may name a file of this machine
+            error = re.match(r"[A-Za-z_][\w.]*(?=:)", said, re.ASCII)  # the rest may name a file of this machine
+            raise BadPackage(f"it can't run here: {error[0] if error else ''}".rstrip(": "))
