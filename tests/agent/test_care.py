@@ -136,6 +136,14 @@ def test_a_configuration_under_which_no_report_arrives_is_rolled_back(
     centre.until(lambda: centre.reports and "system" in centre.reports[-1].m, "the machine's own file holds again")
 
 
+def test_reports_go_on_where_the_system_does_not_tell_what_the_agent_costs(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(centre.agent._care.footprint, "look", lambda: 1 / 0)  # type: ignore[union-attr]
+    centre.until(lambda: len(centre.reports) > 1, "reports")
+    assert "memory_rss" not in centre.reports[-1].m["agent"]
+
+
 def test_a_duty_reaches_the_probes(centre: Centre) -> None:
     centre.until(lambda: centre.reports, "reports")
     cycle = centre.agent._care._cycle  # type: ignore[union-attr]
