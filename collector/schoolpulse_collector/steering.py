@@ -116,6 +116,10 @@ class Steering(threading.Thread):
                     log.error("%s; agents keep the configuration that they have", why)
                 self.works = False
                 self._stopping.wait(RETRY)
+            except Exception:  # a mistake of ours: the next look may do
+                log.exception("what is wanted of the agents can't be read")
+                self.works = False
+                self._stopping.wait(RETRY)
             self._tell()
 
     def stop(self) -> None:
@@ -140,7 +144,7 @@ class Steering(threading.Thread):
         version = (offer["version"], "withdrawn" in offer) if offer else ("", False)
         found = self._made.get((chain, version))
         if found is None:
-            rows, made = self._wishes.rows, self._made
+            made, rows = self._made, self._wishes.rows  # in this order: what was wanted before stays in the old ones
             settings: dict[str, Any] = configuration.folded(rows[place] for place in chain if place in rows)
             found = made[chain, version] = config_of(settings, offer)
         return found
