@@ -52,7 +52,7 @@ class Update:
         self._own, self._link, self._clock = own, link, clock
         self._key = package.public_key(own.update.public_key)
         self._folder = Path(own.reports.folder) / versions.FOLDER
-        self._state = versions.load(self._folder)
+        self._state, self._saved = versions.load(self._folder), True
         self._on_trial: float | None = None  # seconds of connection since it began
         self._began = self._looked = clock()
         self._offer: dict[str, Any] | None = None
@@ -165,22 +165,24 @@ class Update:
             self.restart = True
 
     def _back(self, why: str) -> None:
-        state = self._state
-        if state.trial != __version__:
+        state, was_on_trial = self._state, self._on_trial is not None
+        if state.good == __version__:
             state = state._replace(good=state.previous, previous="")
         log.error("version %s is left: %s; ending, to start as the one before", __version__, why)
-        self._put(state._replace(trial="", refused=f"{__version__} {why}"))
-        self._leave, self._on_trial, self.restart = inf, None, True
+        # What can't be written would be started again, unless it is on trial: what can't be counted is not tried.
+        self.restart = self._put(state._replace(trial="", refused=f"{__version__} {why}")) or was_on_trial
+        self._leave, self._on_trial = inf if self.restart else self._clock() + random.uniform(*AGAIN), None
 
     def _put(self, state: State) -> bool:
         """Whether it could be written."""
-        if state != self._state:
-            self._state, self.refused = state, state.refused
+        if state != self._state or not self._saved:
+            self._state, self.refused, self._saved = state, state.refused, False
             try:
                 versions.save(self._folder, state)
             except OSError as why:
                 log.warning("%s can't be written: %s", self._folder, why.strerror)
                 return False
+            self._saved = True
         return True
 
 

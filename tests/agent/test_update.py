@@ -340,6 +340,22 @@ def test_it_is_left_when_the_centre_withdraws_it(tried: Machine) -> None:
     assert tried.update.restart and tried.update.refused == "0.2.0 withdrawn by the centre"
 
 
+def test_on_a_full_disk_a_version_that_is_withdrawn_is_left_once_that_can_be_written(
+    tried: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    tried.after(10, None, receipted=True)
+    withdrawn = {"version": "0.2.0", "withdrawn": True}
+    with monkeypatch.context() as broken:
+        broken.setattr(versions, "put", full)
+        tried.after(10_000, withdrawn)
+        assert not tried.update.restart and tried.state.good == "0.2.0"  # or it would end every minute, for nothing
+    tried.after(7300, withdrawn)
+    assert tried.update.restart and tried.state.good == "0.1.5"
+
+
 def test_what_was_not_started_though_it_should_have_been_is_not_fetched_for_ever(
     machine: Machine, maker: Maker
 ) -> None:
