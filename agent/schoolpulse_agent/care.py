@@ -43,7 +43,10 @@ class Stock:
             return
         self._due = now + random.uniform(*STOCKTAKING)
         self._thread = threading.Thread(target=self._take, name="inventory", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as why:  # this process has all the threads that it may have
+            log.warning("the inventory can't be read: %s", why)
 
     def _take(self) -> None:
         try:

@@ -171,6 +171,23 @@ def test_an_inventory_that_cannot_be_read_is_logged_and_tried_again(caplog: pyte
     assert stock.inventory == inventory_of({"cpu": {"cores": 2}})
 
 
+def test_an_inventory_for_which_there_is_no_thread_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    stock = care.Stock(lambda: inventory_of({"cpu": {"cores": 4}}), clock)
+    with monkeypatch.context() as without:
+        without.setattr("threading.Thread.start", full)
+        stock.work()
+    assert stock.inventory == care.NOTHING
+    clock.now = 8 * 3600.0
+    stock.work()
+    assert stock._thread
+    stock._thread.join()
+    assert stock.inventory == inventory_of({"cpu": {"cores": 4}})
+
+
 class Clock:
     now = 0.0
 
