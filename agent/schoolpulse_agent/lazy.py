@@ -13,6 +13,7 @@ RARELY_USED = (
     "inspect",  # dataclasses, for classes without a docstring: 0.75 MB
     "traceback",  # logging, for exceptions: 0.4 MB
     "ipaddress",  # urllib.parse, for addresses in brackets: 0.3 MB
+    "argparse",  # the command line, which `run` of a service does without: 0.4 MB
     "uuid",  # paho, for client ids of its own: 0.1 MB
     # Ours, 0.5 MB: what only the elected machine of a room needs, one with printers or a desktop, or a renewal.
     *(f"schoolpulse_agent.{name}" for name in ("icmp", "dnsquery", "plainhttp", "ipp", "login1", "enroll")),
