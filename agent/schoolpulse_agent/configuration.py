@@ -65,7 +65,7 @@ class Configuration:
             return False
         try:
             settings = remote.merged(self._own, wanted.settings)
-        except Exception as why:  # as OverflowError of 10**400, beside what is refused in words
+        except Exception as why:  # beside what is refused in words: a mistake of ours is no reason to try it at all
             self._refuse(wanted.version, str(why) if isinstance(why, SettingsError) else type(why).__name__)
             self._save()
             return False
