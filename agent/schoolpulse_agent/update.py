@@ -30,7 +30,7 @@ BACK = (0.0, 60.0)  # seconds until a version that the centre withdraws is left
 AGAIN = (3600.0, 7200.0)  # seconds until a package that could not be had is asked for again
 TIMEOUT = 300.0  # seconds for the whole package
 TRIAL = 300.0  # seconds of connection, or three intervals if that is longer
-ALONE = 3600.0  # seconds on trial without having been confirmed, connected or not
+ALONE = 3600.0  # seconds, or a trial if that is longer, without having been confirmed, connected or not
 CHECK = 60.0  # seconds that a package may take to be imported
 # What `run` imports, and this machine's own settings file read: all without a connection, in a process of its own.
 IMPORT = """
@@ -159,7 +159,7 @@ class Update:
             log.info("version %s works", __version__)
         elif self._on_trial >= patience:
             self._back("no report arrived under it")
-        elif now - self._began >= ALONE:  # is it the network or this version? The one before will tell
+        elif now - self._began >= max(ALONE, patience):  # is it the network or this version? The one before will tell
             log.warning("version %s has no connection: the one before is tried", __version__)
             self._put(self._state._replace(trial=""))
             self.restart = True

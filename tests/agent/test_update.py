@@ -317,6 +317,14 @@ def test_a_centre_that_answers_nobody_is_not_held_against_it(tried: Machine) -> 
     assert tried.state == State(good="0.1.5", tried="0.2.0", starts=1)  # to be tried again
 
 
+def test_a_machine_that_reports_hourly_has_three_hours(tried: Machine) -> None:
+    for tried.clock.now in range(1000, 1000 + 3 * 3600 - 60, 60):
+        tried.update.work(None, False, 3600.0)
+    assert not tried.update.restart
+    tried.update.work(None, True, 3600.0)
+    assert tried.state.good == "0.2.0"
+
+
 def test_to_be_switched_off_is_not_held_against_it(tried: Machine) -> None:
     tried.update.ended()
     assert tried.state == State(good="0.1.5", trial="0.2.0", tried="0.2.0", starts=0)
