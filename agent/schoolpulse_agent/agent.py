@@ -112,6 +112,11 @@ class Agent:
         if self._care:
             self._care.failed(type(why).__name__)  # its text may name a file, and this goes to the centre
 
+    def ended(self) -> None:
+        """It was asked to end; ``close`` follows."""
+        if self._care:
+            self._care.ended()
+
     def _report_every(self, seconds: float) -> None:
         if seconds != self.interval:
             self.interval = seconds
@@ -128,7 +133,8 @@ class Agent:
             "damaged": float(outbox.damaged),
         }
         if self._care and self._care.footprint:
-            groups["agent"].update(self._care.footprint.look())
+            with contextlib.suppress(Exception):  # a system that does not tell is no reason to send no report
+                groups["agent"].update(self._care.footprint.look())
         if self.wallclock.settled:
             groups["agent"]["clock_offset"] = self.wallclock.offset_ms / 1000
         outbox.append(self.wallclock.now(), round(self.wallclock.uptime(), 3), groups)
@@ -216,6 +222,8 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
     finally:
         if stop.is_set:
             service.stopping()
+            for agent in agents:
+                agent.ended()
         end = time.monotonic() + 2.0
         for agent in agents:
             agent.close(max(0.1, end - time.monotonic()))

@@ -43,7 +43,10 @@ class Stock:
             return
         self._due = now + random.uniform(*STOCKTAKING)
         self._thread = threading.Thread(target=self._take, name="inventory", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as why:  # this process has all the threads that it may have
+            log.warning("the inventory can't be read: %s", why)
 
     def _take(self) -> None:
         try:
@@ -93,7 +96,8 @@ class Care:
         link, configuration = self._link, self._configuration
         self._cycle.duties = link.duties
         wanted, link.wanted = link.wanted, None
-        if (wanted and configuration.take(wanted)) or configuration.work(link.connected):
+        stretch = self.footprint.stretch if self.footprint else 1.0
+        if (wanted and configuration.take(wanted)) or configuration.work(link.connected, stretch):
             self._follow()
         if configuration.is_on_trial and self._is_receipted(self._measured + 1):
             configuration.confirmed()
@@ -110,6 +114,12 @@ class Care:
         if self._update:
             self._update.failed(why)
         self._follow()
+
+    def ended(self) -> None:
+        """The agent ends because it was asked to: no start of what is on trial has failed."""
+        self._configuration.ended()
+        if self._update:
+            self._update.ended()
 
     def _tell(self) -> None:
         refused = self._configuration.refused or self._refused_version()

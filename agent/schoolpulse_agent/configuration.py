@@ -56,12 +56,17 @@ class Configuration:
 
     def take(self, wanted: Config) -> bool:
         """Follow what the centre wants, on trial; False if that changes nothing. One that is no good is refused."""
-        if wanted.version == self.version or (self.refused and wanted.version == self.refused.split(" ")[0]):
+        if wanted.version == self.version:
+            if self.refused:  # the centre no longer wants that one; what is refused hides what else there is to say
+                self.refused = ""
+                self._save()
+            return False
+        if self.refused and wanted.version == self.refused.split(" ")[0]:
             return False
         try:
             settings = remote.merged(self._own, wanted.settings)
-        except SettingsError as why:
-            self._refuse(wanted.version, str(why))
+        except Exception as why:  # beside what is refused in words: a mistake of ours is no reason to try it at all
+            self._refuse(wanted.version, str(why) if isinstance(why, SettingsError) else type(why).__name__)
             self._save()
             return False
         self._now, self.settings, self.refused = wanted, settings, ""
@@ -78,15 +83,18 @@ class Configuration:
         self._save()
         log.info("configuration %s works", self.version or "of the machine's own file")
 
-    def work(self, connected: bool) -> bool:
-        """Count the trial's time; True if it is over and the last good configuration holds again."""
+    def work(self, connected: bool, stretch: float = 1.0) -> bool:
+        """Count the trial's time; True if it is over and the last good configuration holds again.
+
+        ``stretch``: how many times its interval this agent waits between two reports.
+        """
         now, last = self._clock(), self._looked
         self._looked = now
         if self._on_trial is None:
             return False
         if connected:
             self._on_trial += now - last
-        if self._on_trial < max(TRIAL, 3 * self.settings.reports.interval):
+        if self._on_trial < max(TRIAL, 3 * self.settings.reports.interval * stretch):
             return False
         self.fail("no report arrived under it")
         return True
@@ -96,6 +104,12 @@ class Configuration:
         if self.is_on_trial:
             self._refuse(self.version, why)
             self._back()
+            self._save()
+
+    def ended(self) -> None:
+        """The agent ends because it was asked to, as when the machine is switched off: that speaks against nothing."""
+        if self.is_on_trial and self._starts:
+            self._starts -= 1
             self._save()
 
     def _back(self) -> None:
@@ -113,8 +127,8 @@ class Configuration:
     def _load(self) -> None:
         try:
             said = json.loads(self._path.read_text(encoding="utf-8"))
-            self._good = Config(**said["good"])
-            trial, self._starts = Config(**said["trial"]) if said["trial"] else None, int(said["starts"]) + 1
+            self._good = _kept(said["good"])
+            trial, self._starts = _kept(said["trial"]) if said["trial"] else None, int(said["starts"]) + 1
             self.refused = str(said["refused"])
         except FileNotFoundError:
             return
@@ -143,10 +157,20 @@ class Configuration:
             log.warning("%s can't be written: %s", self._path, why.strerror)
 
 
+def _kept(said: dict[str, Any]) -> Config:
+    """A configuration as it stands in the file. Raises TypeError."""
+    found = Config(**said)
+    if not (
+        isinstance(found.version, str) and isinstance(found.settings, dict) and isinstance(found.update or {}, dict)
+    ):
+        raise TypeError("no configuration")
+    return found
+
+
 def in_force(own: Settings) -> Settings:
     """The settings of a machine with what the centre wants over them, as far as it is known here; changes nothing."""
     try:
         said = json.loads((Path(own.reports.folder) / FILE).read_text(encoding="utf-8"))
-        return remote.merged(own, (said["trial"] or said["good"])["settings"])
+        return remote.merged(own, _kept(said["trial"] or said["good"]).settings)
     except (OSError, ValueError, TypeError, KeyError, SettingsError):
         return own

@@ -15,12 +15,14 @@ from typing import Any, Callable
 
 from schoolpulse_agent import probe as manifest
 from schoolpulse_agent.probe import Reading
-from schoolpulse_agent.wire import Groups, group_key
+from schoolpulse_agent.wire import MAX_VALUES, Groups, group_key
 
 log = logging.getLogger(__name__)
 
 GRACE = 0.5  # seconds that a report waits for the probes in threads, all together; then they come with the next
 MAX_SHAPES = 1000  # a probe has few, whatever it reads
+MOST = 400  # values of one probe in one report: a server with 300 file systems must not cost it all the others
+ROOM = MAX_VALUES - 200  # of all of them; the centre refuses a report with more, as a whole
 TELL = 900.0  # seconds between two words about a probe that goes on working
 
 
@@ -39,6 +41,7 @@ class Cycle:
         self._due: dict[str, float] = {}
         self._told: dict[str, tuple[float, float]] = {}  # the probe's last ``up`` that was reported, and when
         self._running: dict[str, _Read] = {}
+        self._room = ROOM  # values that the report in hand may still take
         self._fit: set[tuple[str, ...]] = set()  # shapes of readings that stand in their probe's tables
         self.change(probes)
 
@@ -58,7 +61,7 @@ class Cycle:
     def read(self) -> Groups:
         """Read what is due. Never raises; a probe that fails keeps what it yielded and says ``up`` 0."""
         groups: Groups = {}
-        now = self._clock()
+        now, self._room = self._clock(), ROOM
         for name, probe in self.probes.items():
             if name in self._running or now < self._due[name] or not self._mine(name, probe):
                 continue
@@ -90,10 +93,14 @@ class Cycle:
                 self._tell(name, groups, up=0.0, seconds=now - read.began, stuck=1.0)
 
     def _take(self, read: _Read, groups: Groups) -> None:
+        room = min(MOST, self._room)
         for reading in read.readings:
             try:
                 self._require_listed(read.name, reading)
+                if len(reading.fields) > room:
+                    raise OverflowError("there is more of it than a report holds: the rest is left out")
                 _put(groups, reading)
+                room, self._room = room - len(reading.fields), self._room - len(reading.fields)
             except Exception as why:  # a reading that is none
                 read.error = read.error or why
         up = 0.0 if read.error else 1.0
@@ -125,14 +132,18 @@ class _Read:
     def __init__(self, name: str, probe: Any, began: float) -> None:
         self.name, self.probe, self.began = name, probe, began
         self.readings: list[Reading] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.seconds = 0.0
         self._running = _thread.allocate_lock()
 
     def start(self) -> None:
         """Run in a thread of its own, which keeps nothing from ending. By way of `threading` it costs 0.3 ms more."""
         self._running.acquire()
-        _thread.start_new_thread(self._run_and_say, ())
+        try:
+            _thread.start_new_thread(self._run_and_say, ())
+        except RuntimeError as why:  # this process has all the threads that it may have
+            self.error = why
+            self._running.release()
 
     def has_ended(self, seconds: float) -> bool:
         """Whether a thread that was started has ended, after waiting so long for it."""
@@ -149,7 +160,7 @@ class _Read:
         try:
             for reading in self.probe.read():
                 self.readings.append(reading)
-        except Exception as why:
+        except (Exception, SystemExit) as why:  # the latter would end the agent, or a thread without a word
             self.error = why
         self.seconds = time.perf_counter() - start
 

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 REPORTS = 10  # over so many the use of the processor is averaged
 STRETCH_MAX = 10.0  # times the interval that the settings ask for
 SPARE = 1.2  # a little slower than would just do
+GROWN = 1.5  # times what it held at first: below that a new start would not make it smaller
 
 
 def cpu_seconds() -> float:
@@ -46,12 +47,14 @@ class Footprint:
         self.limits = limits
         self.stretch, self.too_large = 1.0, False
         self._clock, self._cpu, self._memory = clock, cpu, memory
+        self._first = 0  # bytes of memory at the first look
         self._looks: deque[tuple[float, float]] = deque(maxlen=REPORTS + 1)
 
     def look(self) -> Fields:
         """The fields of measurement ``agent`` that this is about; call it once a report."""
         memory = self._memory()
-        if memory > self.limits.memory_mb * 2**20 and not self.too_large:
+        self._first = self._first or memory
+        if memory > max(self.limits.memory_mb * 2**20, GROWN * self._first) and not self.too_large:
             log.error("%d MB of memory are more than limits.memory_mb: ending, to be started anew", memory / 2**20)
             self.too_large = True
         self._looks.append((self._clock(), self._cpu()))

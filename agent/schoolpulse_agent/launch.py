@@ -1,7 +1,8 @@
 """Starts the agent in the version that is to run: one on trial, the last good one, or the installed.
 
 Always the installed one's code. It trusts no package for what it did yesterday: the signature is verified at each
-start with the key in the machine's own settings, for the folder of the packages can be written by the agent.
+start with the key in the machine's own settings, for the folder of the packages can be written by the agent. For the
+same reason it takes packages of its own user alone: `sudo schoolpulse-agent check` runs the installed version.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ lazy.load_later()  # before the imports below, which would bring them all
 
 import contextlib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -51,6 +53,8 @@ def _pick(arguments: list[str]) -> Path | None:
     if found is None:
         return None
     key, folder = found
+    if _is_anothers(folder):
+        return None
     state = versions.load(folder)
     if "run" in arguments and state.trial:
         state = _begin(folder, state, key)
@@ -61,6 +65,17 @@ def _pick(arguments: list[str]) -> Path | None:
             except BadPackage as why:
                 _say(f"version {version} does not run: {why}")
     return None
+
+
+def _is_anothers(folder: Path) -> bool:
+    """Whether these packages are another user's: who asks with root's rights would run with them what that user wrote.
+
+    The signature is no help: the same user may write the settings that name its key.
+    """
+    try:
+        return os.name == "posix" and folder.stat().st_uid != os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def _begin(folder: Path, state: State, key: bytes) -> State:

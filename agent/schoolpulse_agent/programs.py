@@ -45,8 +45,8 @@ def run(argv: Sequence[str], seconds: float, limit: int = 1_000_000, codes: Cont
     # A pipe can't be waited for with a deadline on Windows; a thread can, everywhere.
     assert process.stdout
     reader = threading.Thread(target=_read, args=(process.stdout, limit, said), name="program", daemon=True)
-    reader.start()
     try:
+        reader.start()  # which fails where this process has all the threads that it may have
         reader.join(max(0.0, end - time.monotonic()))
         if reader.is_alive():
             raise TimeoutError(f"{argv[0]} took more than {seconds:g} s")

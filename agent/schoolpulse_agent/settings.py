@@ -228,7 +228,7 @@ def _build(cls: type[T], given: Any, where: str) -> T:
         if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
             values[name] = tuple(value)
         elif isinstance(default, float) and type(value) in (int, float):
-            values[name] = float(value)
+            values[name] = _float(value, f"{where}.{name}")
         elif type(value) is type(default):
             values[name] = value
         else:
@@ -239,6 +239,13 @@ def _build(cls: type[T], given: Any, where: str) -> T:
                 f"{where}.{name}: {'giá trị' if name == 'secret' else shown} không phải là {vi}",
             )
     return cls(**values)
+
+
+def _float(value: float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise SettingsError(f"{where}: this number is too large", f"{where}: số này quá lớn") from None
 
 
 _KINDS = {

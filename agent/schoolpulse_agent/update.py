@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import sys
 import threading
 import time
@@ -29,7 +30,7 @@ BACK = (0.0, 60.0)  # seconds until a version that the centre withdraws is left
 AGAIN = (3600.0, 7200.0)  # seconds until a package that could not be had is asked for again
 TIMEOUT = 300.0  # seconds for the whole package
 TRIAL = 300.0  # seconds of connection, or three intervals if that is longer
-ALONE = 3600.0  # seconds on trial without having been confirmed, connected or not
+ALONE = 3600.0  # seconds, or a trial if that is longer, without having been confirmed, connected or not
 CHECK = 60.0  # seconds that a package may take to be imported
 # What `run` imports, and this machine's own settings file read: all without a connection, in a process of its own.
 IMPORT = """
@@ -51,7 +52,7 @@ class Update:
         self._own, self._link, self._clock = own, link, clock
         self._key = package.public_key(own.update.public_key)
         self._folder = Path(own.reports.folder) / versions.FOLDER
-        self._state = versions.load(self._folder)
+        self._state, self._saved = versions.load(self._folder), True
         self._on_trial: float | None = None  # seconds of connection since it began
         self._began = self._looked = clock()
         self._offer: dict[str, Any] | None = None
@@ -84,6 +85,11 @@ class Update:
         """The agent's loop has met an error: a version on trial is what brought it."""
         if self._on_trial is not None:
             self._back(why)
+
+    def ended(self) -> None:
+        """The agent ends because it was asked to: that start is none."""
+        if self._on_trial is not None and self._state.starts:
+            self._put(self._state._replace(starts=self._state.starts - 1))
 
     def _settle(self) -> None:
         """Take note of what was started, which is not always what should have been."""
@@ -153,28 +159,30 @@ class Update:
             log.info("version %s works", __version__)
         elif self._on_trial >= patience:
             self._back("no report arrived under it")
-        elif now - self._began >= ALONE:  # is it the network or this version? The one before will tell
+        elif now - self._began >= max(ALONE, patience):  # is it the network or this version? The one before will tell
             log.warning("version %s has no connection: the one before is tried", __version__)
             self._put(self._state._replace(trial=""))
             self.restart = True
 
     def _back(self, why: str) -> None:
-        state = self._state
-        if state.trial != __version__:
+        state, was_on_trial = self._state, self._on_trial is not None
+        if state.good == __version__:
             state = state._replace(good=state.previous, previous="")
         log.error("version %s is left: %s; ending, to start as the one before", __version__, why)
-        self._put(state._replace(trial="", refused=f"{__version__} {why}"))
-        self._leave, self._on_trial, self.restart = inf, None, True
+        # What can't be written would be started again, unless it is on trial: what can't be counted is not tried.
+        self.restart = self._put(state._replace(trial="", refused=f"{__version__} {why}")) or was_on_trial
+        self._leave, self._on_trial = inf if self.restart else self._clock() + random.uniform(*AGAIN), None
 
     def _put(self, state: State) -> bool:
         """Whether it could be written."""
-        if state != self._state:
-            self._state, self.refused = state, state.refused
+        if state != self._state or not self._saved:
+            self._state, self.refused, self._saved = state, state.refused, False
             try:
                 versions.save(self._folder, state)
             except OSError as why:
                 log.warning("%s can't be written: %s", self._folder, why.strerror)
                 return False
+            self._saved = True
         return True
 
 
@@ -202,6 +210,8 @@ class _Fetch:
             self.trouble = str(why)
         except OSError as why:
             self.trouble = f"{why.filename or self._folder}: {why.strerror or why}"
+        except Exception as why:  # as of memory or threads: or it would count as fetched
+            self.trouble = f"it can't be fetched: {type(why).__name__}"
         finally:
             self.ended.set()
 
@@ -227,17 +237,13 @@ class _Fetch:
         command = [sys.executable, "-I", "-S", "-c", IMPORT, str(self._own.path), *where]
         try:
             done = subprocess.run(  # noqa: S603 - our own program and a package that is signed
-                command,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
+                command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                 timeout=CHECK,
-            )
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise BadPackage(f"it was not imported within {CHECK:g} s") from None
+            raise TimeoutError(f"not imported in {CHECK:g} s: busy, perhaps") from None
         if done.returncode or done.stdout.strip() != self.manifest.version:
             said = (done.stderr.strip() or f"it says that it is {done.stdout.strip()[:40]!r}").splitlines()[-1]
             log.error("version %s can't run here: %s", self.manifest.version, said)
-            raise BadPackage(f"it can't run here: {said.partition(':')[0]}")  # the rest may name a file of this machine
+            error = re.match(r"[A-Za-z_][\w.]*(?=:)", said, re.ASCII)  # the rest may name a file of this machine
+            raise BadPackage(f"it can't run here: {error[0] if error else ''}".rstrip(": "))

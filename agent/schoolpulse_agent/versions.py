@@ -79,8 +79,9 @@ def find(folder: Path, version: str, key: bytes) -> Path:
             raise BadPackage(f"{path.name} has the signature of {manifest.version}")
         with path.open("rb") as file:
             package.matches(manifest, file.read(package.MAX_BYTES + 1))
-    except (OSError, ValueError, RecursionError) as why:
-        raise BadPackage(f"{path.name} can't be read: {why}") from None
+    except (OSError, ValueError, RecursionError) as why:  # no path: the centre is told why a version does not run
+        said = why.strerror if isinstance(why, OSError) else type(why).__name__
+        raise BadPackage(f"{path.name} can't be read: {said}") from None
     return path
 
 

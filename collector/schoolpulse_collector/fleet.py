@@ -88,6 +88,10 @@ class Fleet(threading.Thread):
                     self._logged = time.monotonic()
                     log.error("%s; inventories wait, and come again", why)
                 self._stopping.wait(RETRY)
+            except Exception:  # a mistake of ours: what was in hand comes again
+                self.works = False
+                log.exception("what agents say of themselves can't be kept")
+                self._stopping.wait(RETRY)
 
     def stop(self) -> None:
         """End it; what waits is not written."""

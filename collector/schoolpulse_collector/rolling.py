@@ -54,6 +54,9 @@ class Rolling(threading.Thread):
                 if self.works:
                     log.error("%s; rollouts stay as they are", why)
                 self.works = False
+            except Exception:  # a mistake of ours: who rolls out must not have to restart the centre
+                log.exception("rollouts can't be judged; they stay as they are")
+                self.works = False
 
     def stop(self) -> None:
         """End it."""

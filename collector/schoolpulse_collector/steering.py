@@ -92,8 +92,10 @@ class Steering(threading.Thread):
 
     def said(self, device: str, said: wire.Presence) -> None:
         """Take in a presence message of a device that the roster knows; call it after the fleet's."""
-        if said.state == "online" and said.agent and self.state(device) == "waiting":
-            self._owe([device])
+        if said.state == "online" and said.agent:
+            wanted, running = self.wanted(device).version, self._fleet.running(device)
+            if self.state(device) == "waiting" or _is_stale(running, wanted):
+                self._owe([device])
 
     def moved(self, senders: Sequence[Sender]) -> None:
         """These devices are new, or in another place now."""
@@ -112,6 +114,10 @@ class Steering(threading.Thread):
             except RegistryDown as why:
                 if self.works:
                     log.error("%s; agents keep the configuration that they have", why)
+                self.works = False
+                self._stopping.wait(RETRY)
+            except Exception:  # a mistake of ours: the next look may do
+                log.exception("what is wanted of the agents can't be read")
                 self.works = False
                 self._stopping.wait(RETRY)
             self._tell()
@@ -138,7 +144,7 @@ class Steering(threading.Thread):
         version = (offer["version"], "withdrawn" in offer) if offer else ("", False)
         found = self._made.get((chain, version))
         if found is None:
-            rows, made = self._wishes.rows, self._made
+            made, rows = self._made, self._wishes.rows  # in this order: what was wanted before stays in the old ones
             settings: dict[str, Any] = configuration.folded(rows[place] for place in chain if place in rows)
             found = made[chain, version] = config_of(settings, offer)
         return found
@@ -146,7 +152,9 @@ class Steering(threading.Thread):
     def _differs(self, device: str) -> bool:
         """Whether a device has neither what is wanted nor been told of it."""
         wanted, running = self.wanted(device).version, self._fleet.running(device)
-        return self._told.get(device, running.config) != wanted and not _refuses(running, wanted)
+        told = self._told.get(device)
+        has = running.config == wanted and not _is_stale(running, wanted) if told is None else told == wanted
+        return not has and not _refuses(running, wanted)
 
     def _owe(self, devices: Sequence[str]) -> None:
         with self._lock:
@@ -208,6 +216,11 @@ def config_of(settings: dict[str, Any], update: dict[str, Any] | None = None) ->
 
 def _refuses(running: Running, version: str) -> bool:
     return running.refused.startswith(f"{version} ")
+
+
+def _is_stale(running: Running, version: str) -> bool:
+    """Whether it still refuses a configuration that is no longer wanted, which hides all else that it refuses."""
+    return bool(running.refused) and not running.refused.startswith("agent ") and not _refuses(running, version)
 
 
 def _is_good(row: Any) -> bool:

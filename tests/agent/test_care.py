@@ -136,6 +136,14 @@ def test_a_configuration_under_which_no_report_arrives_is_rolled_back(
     centre.until(lambda: centre.reports and "system" in centre.reports[-1].m, "the machine's own file holds again")
 
 
+def test_reports_go_on_where_the_system_does_not_tell_what_the_agent_costs(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(centre.agent._care.footprint, "look", lambda: 1 / 0)  # type: ignore[union-attr]
+    centre.until(lambda: len(centre.reports) > 1, "reports")
+    assert "memory_rss" not in centre.reports[-1].m["agent"]
+
+
 def test_a_duty_reaches_the_probes(centre: Centre) -> None:
     centre.until(lambda: centre.reports, "reports")
     cycle = centre.agent._care._cycle  # type: ignore[union-attr]
@@ -161,6 +169,23 @@ def test_an_inventory_that_cannot_be_read_is_logged_and_tried_again(caplog: pyte
         stock._thread.join()
     assert reads == [0.0, 8 * 3600.0] and "can't be read" in caplog.text
     assert stock.inventory == inventory_of({"cpu": {"cores": 2}})
+
+
+def test_an_inventory_for_which_there_is_no_thread_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    stock = care.Stock(lambda: inventory_of({"cpu": {"cores": 4}}), clock)
+    with monkeypatch.context() as without:
+        without.setattr("threading.Thread.start", full)
+        stock.work()
+    assert stock.inventory == care.NOTHING
+    clock.now = 8 * 3600.0
+    stock.work()
+    assert stock._thread
+    stock._thread.join()
+    assert stock.inventory == inventory_of({"cpu": {"cores": 4}})
 
 
 class Clock:

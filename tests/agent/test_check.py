@@ -17,7 +17,7 @@ from fakecentre import FakeCentre
 from receipts import Receipts
 from running import Mosquitto, Program, free_port, wait_until
 
-from schoolpulse_agent import check, checks, inventory, language, probe, settings, tls
+from schoolpulse_agent import __main__, check, checks, inventory, language, probe, settings, tls
 from schoolpulse_agent.checks import here, way
 
 STEPS = ["settings", "enrolment", "folder", "clock", "inventory", *(f"probe {name}" for name in probe.names())]
@@ -256,3 +256,15 @@ def test_the_lock_tells_whether_an_agent_runs(tmp_path: Path) -> None:
         assert not way.is_running(tmp_path)
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert way.is_running(tmp_path)
+
+
+@pytest.mark.parametrize(("me", "owner", "calls"), [(0, 4711, 3), (0, 0, 0), (4711, 4712, 0)])
+def test_root_checks_with_the_rights_of_the_settings_files_owner(
+    monkeypatch: pytest.MonkeyPatch, me: int, owner: int, calls: int
+) -> None:
+    said: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    for name in ("initgroups", "setgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, name, lambda *what, name=name: said.append((name, *what)))
+    __main__._go_on_as(owner, owner)
+    assert len(said) == calls and said[-2:] == ([("setgid", owner), ("setuid", owner)] if calls else [])

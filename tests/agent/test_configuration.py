@@ -14,6 +14,8 @@ from schoolpulse_agent.settings import Settings
 FAST, SLOW = Config("a" * 16, {"reports": {"interval": 30}}), Config("b" * 16, {"reports": {"interval": 600}})
 BAD = Config("c" * 16, {"broker": {"url": "mqtts://elsewhere"}})
 
+NO_SETTINGS = b'{"good": {"version": "", "settings": null}, "trial": null, "starts": 0, "refused": ""}'
+
 
 class Clock:
     now = 0.0
@@ -80,6 +82,38 @@ def test_time_without_a_connection_is_no_trial(own: Settings, clock: Clock) -> N
     assert made.work(True)
 
 
+def test_an_agent_that_reports_less_often_to_spare_its_machine_gives_a_configuration_as_many_reports(
+    own: Settings, clock: Clock
+) -> None:
+    made = Configuration(own, clock)
+    made.take(FAST)
+    clock.now = 899
+    assert not made.work(True, 10.0)
+    clock.now = 901
+    assert made.work(True, 10.0)
+
+
+def test_a_refusal_is_forgotten_once_the_centre_wants_what_is_in_force(own: Settings) -> None:
+    made = Configuration(own)
+    made.take(BAD)
+    assert not made.take(Config("", {})) and made.refused == ""
+    assert Configuration(own).refused == ""
+
+
+def test_a_machine_that_is_switched_off_again_and_again_during_a_trial_goes_on_with_it(own: Settings) -> None:
+    Configuration(own).take(FAST)
+    for _ in range(3 * STARTS):
+        made = Configuration(own)
+        assert held(made) == (FAST.version, 30) and made.is_on_trial
+        made.ended()
+
+
+def test_a_number_past_all_bounds_is_refused_as_anything_else(own: Settings) -> None:
+    made = Configuration(own)
+    assert not made.take(Config("e" * 16, {"reports": {"interval": 10**400}}))
+    assert made.refused.endswith("reports.interval: this number is too large") and held(made) == ("", 60)
+
+
 def test_one_that_may_not_be_is_refused_and_changes_nothing(own: Settings) -> None:
     made = Configuration(own)
     assert not made.take(BAD)
@@ -116,7 +150,9 @@ def test_the_centre_may_take_its_configuration_back(own: Settings) -> None:
     assert not made.take(Config("", {}))
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b"[]", b'{"good": 7}', b'{"good": {"version": 1}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"{}", b"[]", b'{"good": 7}', b'{"good": {"version": 1}}', NO_SETTINGS]
+)
 def test_a_damaged_file_costs_the_configuration_and_no_more(own: Settings, content: bytes) -> None:
     Path(own.reports.folder).mkdir()
     (Path(own.reports.folder) / FILE).write_bytes(content)

@@ -26,7 +26,7 @@ calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # 
 class Fake:
     """A probe that yields what it is given, then raises if told to."""
 
-    def __init__(self, *readings: Any, every: float = 0.0, error: Exception | None = None) -> None:
+    def __init__(self, *readings: Any, every: float = 0.0, error: BaseException | None = None) -> None:
         self.readings, self.every, self.error = readings, every, error
         self.reads = 0
 
@@ -73,8 +73,10 @@ def test_readings_come_as_groups_with_one_of_each_probe() -> None:
     assert passes_the_wire(groups)
 
 
-@pytest.mark.parametrize("error", [OSError("gone"), ValueError(), RecursionError(), MemoryError(), StopIteration()])
-def test_a_raising_probe_keeps_what_it_yielded_and_stops_no_other(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), ValueError(), RecursionError(), MemoryError(), StopIteration(), SystemExit(1)]
+)
+def test_a_raising_probe_keeps_what_it_yielded_and_stops_no_other(error: BaseException) -> None:
     groups = cycle_of({"a": Fake(LOAD), "b": Fake(Reading("b", {}, {"x": 1}), error=error), "c": Fake(LOAD)}).read()
     assert told(groups) == {"load": {"one": 0.5}, "b": {"x": 1.0}}
     assert [groups[f"probe,probe={name}"]["up"] for name in "abc"] == [1.0, 0.0, 1.0]
@@ -177,6 +179,18 @@ def test_a_tag_that_can_not_be_shown_is_cleaned(value: str, shown: str) -> None:
     assert passes_the_wire(groups)
 
 
+def test_a_machine_with_hundreds_of_disks_still_gets_its_report_past_the_centre() -> None:
+    many = {
+        f"p{number}": Fake(*(Reading(f"m{number}", {"n": str(n)}, {"x": 1, "y": 2}) for n in range(1500)))
+        for number in range(9)
+    }
+    groups = cycle_of({**many, "load": Fake(LOAD)}).read()
+    assert passes_the_wire(groups)
+    assert "m0,n=0" in groups and groups["probe,probe=p0"]["up"] == 0.0
+    assert passes_the_wire(cycle_of({"p0": many["p0"], "load": Fake(LOAD)}).read())
+    assert cycle_of({"p0": many["p0"], "load": Fake(LOAD)}).read()["load"] == {"one": 0.5}
+
+
 def test_an_empty_tag_is_left_out() -> None:
     assert told(cycle_of({"p": Fake(Reading("disk", {"path": "/", "label": ""}, {"x": 1}))}).read()) == {
         "disk,path=/": {"x": 1.0}
@@ -243,6 +257,24 @@ def test_a_probe_that_hangs_is_called_stuck_stops_no_other_and_is_read_again_whe
     clock.now = 180.0
     cycle.read()
     assert slow.reads == 2
+
+
+def test_where_no_thread_can_be_started_the_report_comes_without_that_probe_and_it_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock, slow = Clock(), Slow()
+    slow.go.set()
+    cycle = cycle_of({"slow": slow, "b": Fake(Reading("b", {}, {"x": 1}))}, clock)
+    with monkeypatch.context() as without:
+        without.setattr("_thread.start_new_thread", full)
+        groups = cycle.read()
+    assert told(groups) == {"b": {"x": 1.0}} and groups["probe,probe=slow"]["up"] == 0.0
+    clock.now = 60.0
+    groups = cycle.read()
+    assert groups["load"] == {"one": 0.5} and groups["probe,probe=slow"]["up"] == 1.0
 
 
 def test_what_does_not_stand_in_a_probes_tables_is_never_let_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -65,13 +65,22 @@ def test_when_it_costs_little_again_it_comes_back_to_its_interval() -> None:
 
 
 def test_too_much_memory_ends_it_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    machine = Machine(memory=63 * MB, memory_mb=64)
+    machine = Machine(memory=40 * MB, memory_mb=64)
     machine.reports(2)
     assert not machine.watch.too_large
     machine.memory = 65 * MB
     machine.reports(2)
     assert machine.watch.too_large
     assert len(caplog.messages) == 1
+
+
+def test_a_limit_below_what_it_needs_at_once_does_not_end_it_at_every_start() -> None:
+    machine = Machine(memory=30 * MB, memory_mb=24)
+    machine.reports(3)
+    assert not machine.watch.too_large
+    machine.memory = 46 * MB  # but what has grown is made small again
+    machine.reports(1)
+    assert machine.watch.too_large
 
 
 def test_this_process_has_used_cpu_and_holds_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,13 @@ def test_a_changed_package_never_runs_and_the_one_before_does(disk: Disk) -> Non
     assert disk.start() == ""
 
 
+def test_why_a_version_does_not_run_names_no_folder_of_this_machine(disk: Disk) -> None:
+    (disk.folder / "0.3.0.zip").unlink()
+    versions.save(disk.folder, State(good="0.2.0", trial="0.3.0"))
+    assert disk.start() == "0.2.0"
+    assert disk.state.refused == "0.3.0 0.3.0.zip can't be read: No such file or directory"
+
+
 def test_with_another_key_or_none_or_updates_off_the_installed_one_runs(disk: Disk, tmp_path: Path) -> None:
     versions.save(disk.folder, State(good="0.2.0"))
     disk.settings(f'enabled = true\npublic_key = "{Maker(tmp_path / "other").public}"')
@@ -102,6 +110,15 @@ def test_what_is_not_newer_than_the_installed_one_gives_way_to_it(disk: Disk, ma
     versions.keep(disk.folder, *maker.make("0.0.9"))
     versions.save(disk.folder, State(good=__version__, previous="0.0.9"))
     assert disk.start() == ""
+
+
+def test_root_runs_no_package_of_the_agents_own_user(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions.save(disk.folder, State(good="0.2.0"))
+    arguments = ["--config", str(disk.config), "check"]
+    assert launch._pick(arguments) == disk.folder / "0.2.0.zip"
+    another = disk.folder.stat().st_uid + 1
+    monkeypatch.setattr(os, "geteuid", lambda: another)
+    assert launch._pick(arguments) is None
 
 
 def test_where_a_start_can_not_be_counted_nothing_is_tried(

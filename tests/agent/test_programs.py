@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,13 @@ def is_there(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     try:
         return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def is_child(pid: str) -> bool:
+    try:
+        return pid.isdigit() and int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -75,6 +83,19 @@ def test_after_the_deadline_it_and_its_children_are_killed(tmp_path: Path) -> No
     while is_there(child_pid) and time.monotonic() < end:  # its new parent has to take note
         os.sched_yield()
     assert not is_there(mother) and not is_there(child_pid)
+
+
+def test_where_there_is_no_thread_to_read_it_a_program_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    before = set(Path("/proc").iterdir())
+    with pytest.raises(RuntimeError):
+        run(python("import time; time.sleep(60)"), seconds=20)
+    assert not [path for path in set(Path("/proc").iterdir()) - before if is_child(path.name)]
 
 
 def test_one_that_closes_its_output_and_goes_on_is_killed_at_the_deadline() -> None:

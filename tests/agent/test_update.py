@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,47 @@ def test_one_that_can_not_read_this_machines_settings_is_refused(machine: Machin
     assert machine.update.refused == "0.2.0 it can't run here: schoolpulse_agent.settings.SettingsError"
 
 
+@pytest.mark.parametrize(
+    "said, told",
+    [
+        ("/home/nguyenvana/venv/bin/python3: error while loading shared libraries", "it can't run here"),
+        ("Killed", "it can't run here"),
+        ("ImportError: /home/nguyenvana/x.so", "it can't run here: ImportError"),
+    ],
+)
+def test_no_path_of_this_machine_is_told(
+    machine: Machine, maker: Maker, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    offer = machine.offer(*maker.make("0.2.0"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", said))
+    machine.after(700, offer)
+    assert machine.update.refused == f"0.2.0 {told}"
+
+
+def test_a_machine_that_is_too_busy_to_try_it_tries_later(
+    machine: Machine, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer = machine.offer(*maker.make("0.2.0"))
+    with monkeypatch.context() as busy:
+        busy.setattr(update, "CHECK", 0.0)
+        machine.after(700, offer)
+        assert not machine.update.restart and machine.update.refused == ""
+    machine.after(7200, offer)
+    assert machine.update.restart
+
+
+def test_an_error_that_nobody_thought_of_is_no_package(
+    machine: Machine, maker: Maker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer = machine.offer(*maker.make("0.2.0"))
+    with monkeypatch.context() as broken:
+        broken.setattr(package, "check", lambda _: 1 / 0)
+        machine.after(700, offer)
+        assert not machine.update.restart and machine.update.refused == "" and "ZeroDivisionError" in caplog.text
+    machine.after(7200, offer)
+    assert machine.update.restart
+
+
 def test_a_full_disk_is_no_reason_to_refuse_it(
     machine: Machine, maker: Maker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -275,6 +317,19 @@ def test_a_centre_that_answers_nobody_is_not_held_against_it(tried: Machine) -> 
     assert tried.state == State(good="0.1.5", tried="0.2.0", starts=1)  # to be tried again
 
 
+def test_a_machine_that_reports_hourly_has_three_hours(tried: Machine) -> None:
+    for tried.clock.now in range(1000, 1000 + 3 * 3600 - 60, 60):
+        tried.update.work(None, False, 3600.0)
+    assert not tried.update.restart
+    tried.update.work(None, True, 3600.0)
+    assert tried.state.good == "0.2.0"
+
+
+def test_to_be_switched_off_is_not_held_against_it(tried: Machine) -> None:
+    tried.update.ended()
+    assert tried.state == State(good="0.1.5", trial="0.2.0", tried="0.2.0", starts=0)
+
+
 def test_an_error_in_the_agents_loop_is_its_end(tried: Machine) -> None:
     tried.update.failed("KeyError: 'x'")
     assert tried.update.restart and tried.update.refused == "0.2.0 KeyError: 'x'"
@@ -291,6 +346,22 @@ def test_it_is_left_when_the_centre_withdraws_it(tried: Machine) -> None:
     assert not tried.update.restart
     tried.after(100, {"version": "0.2.0", "withdrawn": True})
     assert tried.update.restart and tried.update.refused == "0.2.0 withdrawn by the centre"
+
+
+def test_on_a_full_disk_a_version_that_is_withdrawn_is_left_once_that_can_be_written(
+    tried: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    tried.after(10, None, receipted=True)
+    withdrawn = {"version": "0.2.0", "withdrawn": True}
+    with monkeypatch.context() as broken:
+        broken.setattr(versions, "put", full)
+        tried.after(10_000, withdrawn)
+        assert not tried.update.restart and tried.state.good == "0.2.0"  # or it would end every minute, for nothing
+    tried.after(7300, withdrawn)
+    assert tried.update.restart and tried.state.good == "0.1.5"
 
 
 def test_what_was_not_started_though_it_should_have_been_is_not_fetched_for_ever(

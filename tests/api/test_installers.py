@@ -40,6 +40,11 @@ def test_a_script_is_for_everybody_and_holds_no_secret(office: Office, name: str
     assert answer.headers["content-type"].startswith("text/plain")
 
 
+def test_windows_also_starts_again_an_agent_that_ends_by_itself() -> None:
+    lines = installers.script("install.ps1").splitlines()
+    assert any("sc.exe failureflag $service 1" in line for line in lines)  # or `sc failure` is about crashes alone
+
+
 def test_the_newest_package_of_a_kind_needs_no_version_and_is_not_sent_twice(office: Office) -> None:
     folder = office.settings.installers_folder
     for version in ("0.9.0", "0.10.0", "0.10.0~rc1"):

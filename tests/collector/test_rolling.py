@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from running import wait_until
 
 from schoolpulse_agent.package import Manifest
 from schoolpulse_agent.wire import Presence as Said
@@ -90,6 +91,21 @@ def test_machines_of_the_wave_are_offered_it_and_who_has_it_is_told_when_it_is_w
     assert wanted("d1").update is None
     office.say("d0", "0.1.0", "agent 0.2.0 withdrawn by the centre")
     assert wanted("d0").update is None and wanted("d0").version == ""
+
+
+def test_one_look_that_fails_is_not_the_last(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def look() -> None:
+        looks.append(office.now)
+        if len(looks) == 1:
+            raise KeyError("a mistake")
+
+    monkeypatch.setattr("schoolpulse_collector.rolling.LOOK", 0.01)
+    monkeypatch.setattr(office.rolling, "look", look)
+    office.rolling.start()
+    wait_until(lambda: len(looks) > 1 and office.rolling.works, 10, "it looks again")
+    office.rolling.stop()
 
 
 def test_a_wave_that_goes_well_is_followed_by_the_next(office: Office) -> None:

@@ -106,6 +106,14 @@ def test_one_under_which_no_report_arrives_is_rolled_back_told_and_not_sent_agai
     assert running.counted("schoolpulse_configurations_total") == sent
 
 
+def test_what_was_refused_is_forgotten_once_it_is_no_longer_wanted_even_if_the_centre_was_away_meanwhile(
+    running: Pipeline, machine: Machine
+) -> None:
+    machine.agent._care._configuration.refused = "c" * 16 + " no report arrived under it"  # type: ignore[union-attr]
+    wait_until(lambda: running.counted("schoolpulse_configurations_total") == 1, 15, "it is told what is wanted")
+    wait_until(lambda: running.fleet.running("d1").refused == "", 15, "it refuses nothing")
+
+
 def test_what_no_agent_would_follow_is_refused_before_anybody_gets_it(running: Pipeline) -> None:
     for wanted, named in (
         ({"reports": {"intervall": 7}}, "interval"),

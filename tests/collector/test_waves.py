@@ -236,9 +236,10 @@ def test_what_counts_as_bad(found: Count, state: str) -> None:
 @pytest.mark.parametrize(
     "found, hours, wave",
     [
-        (Count(heard=10, updated=8), 24.0, 1),
-        (Count(heard=10, updated=7), 24.0, 0),
-        (Count(heard=10, updated=10), 23.9, 0),
+        (Count(heard=10, updated=8, awake=1), 24.0, 1),
+        (Count(heard=11, updated=11, awake=1), 24.0, 0),  # nearly all are off, or dead
+        (Count(heard=10, updated=7, awake=7), 24.0, 0),
+        (Count(heard=10, updated=10, awake=10), 23.9, 0),
         (Count(off=5), 24.0, 1),
         (Count(), 24.0, 0),  # nobody has been heard: a holiday
     ],
@@ -247,8 +248,18 @@ def test_when_the_next_wave_follows(found: Count, hours: float, wave: int) -> No
     assert judge(rollout(), found, int(hours * HOUR), SCHOOLS).wave == wave
 
 
+def test_what_dies_in_a_night_reaches_nobody_more_before_the_morning_tells() -> None:
+    city = City().fates("dies").pass_(1)
+    city.night = True
+    city.pass_(30 * 60, step=10)  # longer than the wave's hours: all are off, those that died too
+    assert (city.rollout.state, city.rollout.wave) == ("running", 0)
+    city.night = False
+    city.pass_(2)
+    assert city.rollout.state == "withdrawn"
+
+
 def test_waves_that_reach_no_school_are_left_out() -> None:
     few = [school for school in SCHOOLS if rollout().wave_of(school) == 2][:3]
     made = rollout(wave=waves.first_wave(rollout(), few))
-    assert judge(rollout(), Count(heard=3, updated=3), 24 * HOUR, few).wave == 2
-    assert judge(made, Count(heard=3, updated=3), 24 * HOUR, few).state == "done" and made.wave == 2
+    assert judge(rollout(), Count(heard=3, updated=3, awake=3), 24 * HOUR, few).wave == 2
+    assert judge(made, Count(heard=3, updated=3, awake=3), 24 * HOUR, few).state == "done" and made.wave == 2

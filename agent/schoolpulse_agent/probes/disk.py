@@ -37,8 +37,9 @@ WHY = Why(
 )
 # Local types only: asking a network or FUSE mount whose server is gone blocks for ever.
 LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "vfat", "exfat", "ntfs", "ntfs3", "f2fs", "zfs", "apfs", "hfs")
-# Places where systems mount what people plug in, under a person's name: nobody's name may leave the machine.
-PERSONAL = ("/media/", "/run/media/", "/home/", "/Users/", "/Volumes/")
+# Places where systems mount what people plug in, under a person's name, and homes, wherever a server has them
+# (ZFS has a file system for each: /tank/home/an): nobody's name may leave the machine.
+PERSONAL = re.compile(r"(/run)?/media/|/Volumes/|.*/(home|Users)/.", re.DOTALL | re.IGNORECASE).match
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
@@ -82,7 +83,7 @@ def chosen(mounts: Iterable[Mount], types: tuple[str, ...]) -> list[Mount]:
     """Every file system of these types once, where it is mounted first, but for those under a person's name."""
     found: dict[str, Mount] = {}
     for mount in mounts:
-        if mount.fstype in types and not mount.path.startswith(PERSONAL):
+        if mount.fstype in types and not PERSONAL(mount.path):
             found.setdefault(mount.device, mount)  # a bind mount shows the same disk again
     return list(found.values())
 

@@ -66,6 +66,9 @@ function Register-AgentService {
     & sc.exe config $service obj= 'NT AUTHORITY\LocalService' start= delayed-auto | Out-Null
     if ($LASTEXITCODE) { Stop-With 1 "sc.exe config: $LASTEXITCODE" }
     & sc.exe failure $service reset= 86400 actions= restart/15000/restart/60000/restart/300000 | Out-Null
+    # Without it Windows starts again what has crashed, but not an agent that ends by itself to be started anew.
+    & sc.exe failureflag $service 1 | Out-Null
+    if ($LASTEXITCODE) { Stop-With 1 "sc.exe failureflag: $LASTEXITCODE" }
 }
 
 if ($Url -eq '' -and (Test-Path "$here\enrol.txt")) { $Url = (Get-Content "$here\enrol.txt" -TotalCount 1).Trim() }

@@ -93,14 +93,15 @@ install_package() {
   for each in "$here"/python3-*.deb; do
     if [ -e "$each" ]; then dpkg --install "$each" >/dev/null || no "$(basename "$each")"; fi
   done
-  if ! { dpkg --install "$package" || apt-get -qq -y --fix-broken install; } >/tmp/schoolpulse-install.$$ 2>&1 ||
+  said=$(mktemp)  # a name in /tmp that others know could lead elsewhere
+  if ! { dpkg --install "$package" || apt-get -qq -y --fix-broken install; } >"$said" 2>&1 ||
     ! schoolpulse-agent --version >/dev/null 2>&1; then
-    tail -n 5 /tmp/schoolpulse-install.$$ >&2
-    rm -f /tmp/schoolpulse-install.$$
+    tail -n 5 "$said" >&2
+    rm -f "$said"
     fail "không cài được gói, thường vì thiếu python3-psutil · the package can't be installed, mostly for want of \
 python3-psutil: apt-get install python3-psutil"
   fi
-  rm -f /tmp/schoolpulse-install.$$
+  rm -f "$said"
   yes "$(schoolpulse-agent --version)"
   if [ -n "$smart" ]; then
     apt-get -qq -y install smartmontools >/dev/null && yes smartmontools || no "smartmontools: cài sau cũng được · may follow later"

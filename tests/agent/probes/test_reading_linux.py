@@ -126,9 +126,10 @@ def test_a_mount_may_have_spaces_in_its_name_and_be_read_only() -> None:
 
 def test_network_and_fuse_mounts_and_what_lies_under_a_persons_name_are_never_asked() -> None:
     named = ["/media/nguyen.van.an/USB", "/run/media/an/USB", "/home/an", "/Users/an", "/Volumes/An"]
+    named += ["/tank/home/an", "/srv/Home/an/data", "/var/home/an"]
     mounts = [disk.Mount(f"/dev/sd{n}", path, "ext4", False) for n, path in enumerate([*named, "/", "/home"])]
     mounts += [disk.Mount(f"x{kind}", f"/{kind}", kind, False) for kind in ("nfs4", "cifs", "fuse.sshfs", "fuseblk")]
-    mounts += [disk.Mount("/dev/sd5", "/bind", "ext4", False)]  # the same disk as /
+    mounts += [disk.Mount(f"/dev/sd{len(named)}", "/bind", "ext4", False)]  # the same disk as /
     assert [mount.path for mount in disk.chosen(mounts, disk.LOCAL)] == ["/", "/home"]
 
 
