@@ -153,15 +153,6 @@ def _as_a_service(arguments: list[str] | None) -> argparse.Namespace | None:
     return cast("argparse.Namespace", SimpleNamespace(command=run, config=config, lang=None, log_level=None))
 
 
-def _as_a_service(arguments: list[str] | None) -> argparse.Namespace | None:
-    """The line of every service, ``[--config FILE] run``, without a parser: that would stay, and takes 0.4 MB."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given[-1:] != ["run"] or given[:-1] not in ([], ["--config", *given[1:2]]):
-        return None
-    config = Path(given[1]) if len(given) == 3 else None
-    return cast("argparse.Namespace", SimpleNamespace(command=run, config=config, lang=None, log_level=None))
-
-
 HELP_VI = {
     enroll: "Đăng ký máy này với trung tâm: dùng một mã đăng ký, ghi tệp cài đặt và các tệp kèm theo.",
     run: "Gửi báo cáo cho đến khi bị dừng bằng SIGTERM hoặc Ctrl-C.",

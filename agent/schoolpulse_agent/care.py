@@ -87,9 +87,12 @@ class Care:
 
     @property
     def restart(self) -> bool:
-        """Whether the process is to end and to be started again: as another version, or because it has grown."""
+        """Whether the process is to end and to be started again: as another version, or because it has grown.
+
+        Not while a probe hangs: a thread that waits for a dying disk would keep it, and its lock, from ending.
+        """
         grown = self.footprint is not None and self.footprint.too_large
-        return grown or (self._update is not None and self._update.restart)
+        return (grown or (self._update is not None and self._update.restart)) and not self._cycle.is_held_up
 
     def work(self) -> None:
         """Do what is due."""

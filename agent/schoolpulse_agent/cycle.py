@@ -52,6 +52,11 @@ class Cycle:
         self._due = {name: self._due[name] if name in kept else 0.0 for name in probes}
         self._told = {name: told for name, told in self._told.items() if name in kept}
 
+    @property
+    def is_held_up(self) -> bool:
+        """Whether a probe is still being read: if its thread hangs in a dying disk, this process can't end."""
+        return bool(self._running)
+
     def prime(self) -> None:
         """Give probes that measure a step their base line, without a report."""
         for name, probe in self.probes.items():

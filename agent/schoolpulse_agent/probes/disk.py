@@ -106,6 +106,7 @@ class Probe:
     """Every local disk, once, but for those under a person's name; ``types``: file systems that count as local."""
 
     patience: ClassVar[float] = 10.0  # a disk that is dying may not answer
+    local: ClassVar[tuple[str, ...]] = ("types",)  # nobody from outside makes it ask a network's mounts
     every: float = 300.0
     types: tuple[str, ...] = LOCAL
 
