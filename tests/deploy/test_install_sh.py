@@ -61,6 +61,7 @@ def test_the_line_that_enrol_prints_installs_enrols_and_checks(root: PrivateRoot
     said = root.run("bash", "-c", line.strip())
     assert "✓ schoolpulse-agent 1.2.3" in said and "done, the agent reports" in said, said
     assert office.devices()[device(root)]["school"] == SCHOOL
+    assert not list(root.root.glob("tmp/*/schoolpulse-agent.deb")), "what was fetched does not stay"
     # A second time nothing is spent and nothing lost.
     known = device(root)
     assert "enrolled already" in root.run("bash", "-c", line.strip()) and device(root) == known

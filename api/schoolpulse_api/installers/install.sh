@@ -101,6 +101,7 @@ install_package() {
 python3-psutil: apt-get install python3-psutil"
   fi
   rm -f /tmp/schoolpulse-install.$$
+  case "$package" in "$here"/*) ;; *) rm -rf "$(dirname "$package")" ;; esac  # what was fetched
   yes "$(schoolpulse-agent --version)"
   if [ -n "$smart" ]; then
     apt-get -qq -y install smartmontools >/dev/null && yes smartmontools || no "smartmontools: cài sau cũng được · may follow later"
@@ -144,8 +145,8 @@ check_agent() {
     yes "xong, agent đang gửi báo cáo · done, the agent reports"
   else
     if [ -d /run/systemd/system ]; then systemctl restart schoolpulse-agent.service; fi
-    no "Agent đã cài, giữ báo cáo lại và tự gửi khi mọi bước trên đều ✓. Thử lại: sudo schoolpulse-agent check"
-    fail "The agent is installed, keeps its reports and sends them once all is ✓ above. Again: sudo schoolpulse-agent check"
+    no "Agent đã cài, giữ báo cáo lại và tự gửi khi mọi bước trên đều ✓. Thử lại: sudo -u schoolpulse schoolpulse-agent check"
+    fail "The agent is installed, keeps its reports and sends them once all is ✓ above. Again: sudo -u schoolpulse schoolpulse-agent check"
   fi
 }
 
