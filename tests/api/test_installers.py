@@ -90,7 +90,7 @@ def test_only_packages_are_added_and_as_a_whole(tmp_path: Path, capsys: pytest.C
     other = lay(tmp_path, "something.deb")
     for file, code, said in (
         (broken, 1, "no .deb file"),
-        (other, 1, "no such package"),
+        (other, 1, "no package's name"),
         (tmp_path / "schoolpulse-agent_3.0_all.deb", 1, "No such file"),
         (good, 0, "schoolpulse-agent_1.0_all.deb"),
     ):
