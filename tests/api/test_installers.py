@@ -40,6 +40,11 @@ def test_a_script_is_for_everybody_and_holds_no_secret(office: Office, name: str
     assert answer.headers["content-type"].startswith("text/plain")
 
 
+def test_windows_script_is_ascii_for_powershell_reads_it_in_the_machines_code_page() -> None:
+    # In code pages 1252 and 1258 the second byte of đ is a quotation mark, and ends a string.
+    assert installers.script("install.ps1").isascii()
+
+
 def test_the_newest_package_of_a_kind_needs_no_version_and_is_not_sent_twice(office: Office) -> None:
     folder = office.settings.installers_folder
     for version in ("0.9.0", "0.10.0", "0.10.0~rc1"):
