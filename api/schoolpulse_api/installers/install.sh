@@ -130,7 +130,7 @@ socket.create_connection((at.hostname, at.port or 443), 10)' "$url" 2>/dev/null
 }
 
 later() {
-  printf '%s/enrol#%s\n' "$url" "$token" | install -m 0600 -o schoolpulse -g schoolpulse /dev/stdin /etc/schoolpulse/enrol
+  printf '%s/enrol#%s\n%s\n' "$url" "$token" "$name" | install -m 0600 -o schoolpulse -g schoolpulse /dev/stdin /etc/schoolpulse/enrol
   if [ -d /run/systemd/system ]; then systemctl start schoolpulse-enrol.timer; fi
   no "chưa liên lạc được với trung tâm · the centre does not answer: $url"
   no "Agent đã cài và sẽ tự đăng ký khi có mạng, thử lại mỗi 30 phút đến khi mã hết hạn; hoặc chạy lại lệnh này."
