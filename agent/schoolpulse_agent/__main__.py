@@ -161,6 +161,15 @@ HELP_VI = {
     data: "In tất cả những gì máy này có thể gửi đi, để đọc và ký: gì, để làm gì, đơn vị, ví dụ, bao lâu một lần.",
 }
 
+HEADINGS_VI = (  # argparse's own words
+    ("usage: ", "cách dùng: "),
+    ("\npositional arguments:\n", "\ntham số:\n"),
+    ("\noptions:\n", "\ntuỳ chọn:\n"),
+    ("\noptional arguments:\n", "\ntuỳ chọn:\n"),  # Python 3.9
+    ("show this help message and exit", "hiện trợ giúp này rồi kết thúc"),
+    ("show program's version number and exit", "hiện phiên bản rồi kết thúc"),
+)
+
 
 def _settings(args: argparse.Namespace) -> settings.Settings:
     return settings.load(args.config or (DEFAULT if DEFAULT.exists() else None))
@@ -182,6 +191,12 @@ def _parser(spoken: str) -> argparse.ArgumentParser:
         return en if spoken == "en" else vi
 
     class Parser(argparse.ArgumentParser):
+        def format_help(self) -> str:
+            text = super().format_help()
+            for en, vi in () if spoken == "en" else HEADINGS_VI:
+                text = text.replace(en, vi, 1)
+            return text
+
         def error(self, message: str) -> NoReturn:
             self.print_usage(sys.stderr)
             self.exit(2, f"{self.prog}: {told('error', 'lỗi dòng lệnh')}: {message}\n")
@@ -190,8 +205,8 @@ def _parser(spoken: str) -> argparse.ArgumentParser:
         prog="schoolpulse-agent",
         description=told("Sends this machine's health to SchoolPulse.", "Gửi tình trạng máy này về Nhịp trường."),
         epilog=told(
-            "Exit codes: 0 done, 1 failed, 2 wrong command line or settings.",
-            "Mã kết thúc: 0 xong, 1 thất bại, 2 sai dòng lệnh hoặc sai cài đặt.",
+            "Exit codes: 0 done, 1 failed, 2 wrong command line or settings; run: 3 start it again.",
+            "Mã kết thúc: 0 xong, 1 thất bại, 2 sai dòng lệnh hoặc sai cài đặt; run: 3 cần được khởi động lại.",
         ),
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

@@ -174,11 +174,12 @@ def _ca(url: str, fingerprint: str) -> str:
         ) from None
     found = _fingerprint(pem)
     if not hmac.compare_digest(found, fingerprint):
+        shown = [f"{each[:8]}...{each[-8:]}" for each in (found, fingerprint)]
         raise EnrolFailed(
-            f"{url} is not the centre of this token (its CA has the fingerprint {found[:16]}..., the token says "
-            f"{fingerprint[:16]}...): check the address and ask the centre whether its CA is new; {UNSENT}",
-            f"{url} không phải trung tâm của mã đăng ký này (CA có dấu vân tay {found[:16]}..., mã ghi "
-            f"{fingerprint[:16]}...): kiểm tra địa chỉ và hỏi trung tâm có đổi CA không; {UNSENT_VI}",
+            f"{url} is not the centre of this token (its CA has the fingerprint {shown[0]}, the token says "
+            f"{shown[1]}): check the address and ask the centre whether its CA is new; {UNSENT}",
+            f"{url} không phải trung tâm của mã đăng ký này (CA có dấu vân tay {shown[0]}, mã ghi "
+            f"{shown[1]}): kiểm tra địa chỉ và hỏi trung tâm có đổi CA không; {UNSENT_VI}",
             False,
         )
     return pem

@@ -29,12 +29,30 @@ def main(arguments: list[str] | None = None) -> int:
         if getattr(args, "demo", False):
             os.environ.setdefault("SP_HOME", ".demo")
         found = settings.load(**({"home": args.home} if args.home else {}))
-        return int(args.command(args, found))
+        return _done(args, found)
     except KeyboardInterrupt:
         return 0
     except (settings.SettingsError, RegistryDown, Refused, StoreDown, OSError, ValueError, SQLAlchemyError) as why:
-        print(f"schoolpulse: {getattr(why, 'orig', None) or why}", file=sys.stderr)
+        print(f"schoolpulse: {_said(why)}", file=sys.stderr)
         return 2 if isinstance(why, settings.SettingsError) else 1
+
+
+def _done(args: argparse.Namespace, found: settings.Settings) -> int:
+    """The command's exit code. Raises what it raises, but says so where it was only looked for in the wrong folder."""
+    try:
+        return int(args.command(args, found))
+    except RegistryDown:
+        if found.registry or found.home.exists():
+            raise
+        hint = "name the centre's folder by --home or SP_HOME, or make one: schoolpulse init"
+        raise settings.SettingsError(f"{found.home}: there is no such folder; {hint}") from None
+
+
+def _said(why: Exception) -> str:
+    """One line: a file's error without its number, a database's without the statement."""
+    if isinstance(why, OSError) and why.filename and why.strerror:
+        return f"{why.filename}: {why.strerror}"
+    return str(getattr(why, "orig", None) or why)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,7 +57,7 @@ def serve(app: object, settings: Settings, registry: Registry, secure: ssl.SSLCo
     """Run the web server; ``secure``: with TLS; ``link``: print a sign-in link. Returns when told to stop."""
     token_file = _script_token(settings.home, registry)
     (settings.home / ADDRESS).write_text(f"{settings.url}\n")
-    come_in = "schoolpulse link"  # what is printed here stays in a journal
+    come_in = f"schoolpulse link --home {settings.home}"  # what is printed here stays in a journal
     if link:
         come_in = sign_in_link(settings, registry)
 

@@ -154,6 +154,19 @@ def test_a_port_that_speaks_no_tls_is_told(sound: Place) -> None:
     assert "no TLS there" in said["TLS"]
 
 
+def test_a_port_of_something_else_is_not_taken_for_a_refusal(sound: Place) -> None:
+    said = sound.check(sound.config(url=sound.centre.url.replace("https", "mqtts")), code=1)
+    assert "no broker answers: check the port" in said["credentials"]
+
+
+def test_a_damaged_ca_file_is_told_with_what_to_do(sound: Place) -> None:
+    empty = sound.folder / "empty.pem"
+    empty.touch()
+    said = sound.check(sound.config(ca=str(empty)), code=2)
+    assert "damaged" in said["enrolment"] and "enrol again with --force" in said["enrolment"]
+    assert said["centre"].startswith("–")
+
+
 def test_a_clock_that_is_off_is_told_by_the_centres(sound: Place) -> None:
     collector = Receipts(sound.broker.port, "c", offset=3600)
     said = sound.check(sound.config(), code=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,6 +144,13 @@ def test_help_says_what_the_command_does(run: Run, arguments: list[str]) -> None
     assert ended.stdout.startswith("usage: schoolpulse-agent")
     if arguments == ["--help"]:
         assert all(command in ended.stdout for command in ("enroll", "run", "once", "check", "data", "--config"))
+
+
+def test_help_is_vietnamese_throughout(run: Run) -> None:
+    for arguments in (["--help"], ["enroll", "--help"], ["data", "--help"]):
+        said = run("--lang", "vi", *arguments).stdout
+        assert said.startswith("cách dùng: schoolpulse-agent") and "tuỳ chọn:" in said
+        assert not re.search("usage|arguments:|options:|show ", said), said
 
 
 def test_it_says_its_version(run: Run) -> None:

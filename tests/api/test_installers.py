@@ -45,6 +45,11 @@ def test_windows_also_starts_again_an_agent_that_ends_by_itself() -> None:
     assert any("sc.exe failureflag $service 1" in line for line in lines)  # or `sc failure` is about crashes alone
 
 
+def test_windows_script_is_ascii_for_powershell_reads_it_in_the_machines_code_page() -> None:
+    # In code pages 1252 and 1258 the second byte of đ is a quotation mark, and ends a string.
+    assert installers.script("install.ps1").isascii()
+
+
 def test_the_newest_package_of_a_kind_needs_no_version_and_is_not_sent_twice(office: Office) -> None:
     folder = office.settings.installers_folder
     for version in ("0.9.0", "0.10.0", "0.10.0~rc1"):
@@ -95,7 +100,7 @@ def test_only_packages_are_added_and_as_a_whole(tmp_path: Path, capsys: pytest.C
     other = lay(tmp_path, "something.deb")
     for file, code, said in (
         (broken, 1, "no .deb file"),
-        (other, 1, "no such package"),
+        (other, 1, "no package's name"),
         (tmp_path / "schoolpulse-agent_3.0_all.deb", 1, "No such file"),
         (good, 0, "schoolpulse-agent_1.0_all.deb"),
     ):

@@ -61,6 +61,7 @@ def test_the_line_that_enrol_prints_installs_enrols_and_checks(root: PrivateRoot
     said = root.run("bash", "-c", line.strip())
     assert "✓ schoolpulse-agent 1.2.3" in said and "done, the agent reports" in said, said
     assert office.devices()[device(root)]["school"] == SCHOOL
+    assert not list(root.root.glob("tmp/*/schoolpulse-agent.deb")), "what was fetched does not stay"
     # A second time nothing is spent and nothing lost.
     known = device(root)
     assert "enrolled already" in root.run("bash", "-c", line.strip()) and device(root) == known
@@ -72,7 +73,7 @@ def test_a_bundle_installs_before_the_centre_answers_and_enrols_once_it_does(roo
     assert "1 máy" in said and bundle.stat().st_mode & 0o777 == 0o600
     root.run("python3", "-m", "zipfile", "-e", "/mnt/shared/bundle.zip", "/mnt/shared/usb")
     assert "sudo sh install.sh" in (root.shared / "usb/DOC-TRUOC.txt").read_text(encoding="utf-8-sig")
-    said = root.run("sh", "/mnt/shared/usb/install.sh", code=3)
+    said = root.run("sh", "/mnt/shared/usb/install.sh", "--name", "Máy 07", code=3)
     assert "enrols by itself" in said and "✓ schoolpulse-agent 1.2.3" in said
     assert root.run("stat", "-c", "%U %a", "/etc/schoolpulse/enrol") == "schoolpulse 600\n"
 
@@ -80,7 +81,7 @@ def test_a_bundle_installs_before_the_centre_answers_and_enrols_once_it_does(roo
     unit = (ROOT / "deploy/systemd/schoolpulse-enrol.service").read_text()
     for name in ("ExecStart", "ExecStartPost"):
         root.run(*shlex.split(re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)[0]), user="schoolpulse")
-    assert device(root) in office.devices() and not (root.root / "etc/schoolpulse/enrol").exists()
+    assert office.devices()[device(root)]["name"] == "Máy 07" and not (root.root / "etc/schoolpulse/enrol").exists()
     assert "done, the agent reports" in root.run("sh", "/mnt/shared/usb/install.sh")
 
 

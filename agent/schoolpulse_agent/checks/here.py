@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,8 +35,14 @@ def of_settings(look: Look) -> Found:
 def enrolment(look: Look) -> Found:
     """Identity, secret and the files of certificates are there."""
     look.settings.require_enrolment()
-    look.settings.ca_file()
-    look.settings.certificate()
+    try:
+        tls.context(look.settings.ca_file(), int(time.time() * 1000), look.settings.certificate())
+    except ssl.SSLError as why:
+        said = why.reason or str(why)
+        raise SettingsError(
+            f"the CA's file or that of this device's certificate is damaged ({said}): enrol again with --force",
+            f"tệp chứng thư của trung tâm hoặc của máy này bị hỏng ({said}): đăng ký lại với --force",
+        ) from None
     device = look.settings.device
     return f"{device.id} of {device.school}", f"{device.id} của {device.school}"
 

@@ -112,7 +112,12 @@ def signed_in(look: Look) -> Found:
     assert link is not None
     _wait(link, lambda: link.connected or link.rejected)
     if not link.connected:
-        said = link.refused or "no answer"
+        if link.refused is None:
+            raise Told(
+                f"something is there, but in {PATIENCE:g} s no broker answers: check the port; see broker.url",
+                f"có dịch vụ ở đó, nhưng {PATIENCE:g} giây không có trả lời MQTT: kiểm tra cổng; xem broker.url",
+            )
+        said = link.refused
         raise Told(
             f"the broker refuses device {device} ({said}): enrol again with --force, or ask the centre whether"
             " it is active",

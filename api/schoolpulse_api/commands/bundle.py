@@ -40,6 +40,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     opened = os.fdopen(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb")  # before a token is made
     registry = Registry(settings.registry_url)
     try:
+        registry.require_school(args.school)
         with opened, zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as made, registry.change(SYSTEM) as change:
             more = {"room": args.room, "uses": args.uses, "days": args.hours / 24, "kind": args.kind, "label": "USB"}
             _, token = enrolment.issue(change, authority.fingerprint, args.school, **more)

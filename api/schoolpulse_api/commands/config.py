@@ -10,7 +10,7 @@ from typing import Any
 
 from schoolpulse_api.settings import Settings
 from schoolpulse_api.table import table, when
-from schoolpulse_collector.registry import SYSTEM, Refused, Registry, configuration
+from schoolpulse_collector.registry import SYSTEM, Refused, Registry, configuration, enrolment
 from schoolpulse_collector.registry.configuration import Place
 from schoolpulse_collector.registry.model import Configuration
 
@@ -18,18 +18,22 @@ from schoolpulse_collector.registry.model import Configuration
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What to do, and where."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("show", help="all that is wanted, from broad to narrow")
-    made = actions.add_parser("set", help="want this besides what is wanted there already")
+    text = "all that is wanted, from broad to narrow"
+    actions.add_parser("show", help=text, description=text)
+    text = "want this besides what is wanted there already"
+    made = actions.add_parser("set", help=text, description=text)
     made.add_argument("settings", nargs="+", metavar="SECTION.KEY=VALUE", help="as in agent.toml: reports.interval=120")
     _where(made)
-    _where(actions.add_parser("clear", help="want nothing more there than of the places above"))
+    text = "want nothing more there than of the places above"
+    _where(actions.add_parser("clear", help=text, description=text))
 
 
 def _where(parser: argparse.ArgumentParser) -> None:
     places = parser.add_mutually_exclusive_group()
     for scope in configuration.TABLES:
-        places.add_argument(f"--{scope}", metavar="KEY", help=f"only in this {scope}" if scope != "device" else "only")
-    parser.add_argument("--kind", default="", help="only devices of this kind, as lab_pc")
+        places.add_argument(f"--{scope}", metavar="KEY", help=f"only {'' if scope == 'device' else 'in '}this {scope}")
+    text = f"only devices of this kind: {', '.join(enrolment.KINDS)}"
+    parser.add_argument("--kind", choices=["", *enrolment.KINDS], default="", metavar="KIND", help=text)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         ("rekey", "end its secret; each machine that has it gets an identity of its own, by itself"),
         ("same-machine", "not a clone but one machine with a new mainboard or card"),
     ):
-        actions.add_parser(name, help=text).add_argument("device", help="device id")
+        actions.add_parser(name, help=text, description=text).add_argument("device", help="device id: see device list")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     registry = Registry(settings.registry_url)
     try:
         if args.action == "list":
+            registry.require_school(args.school)
             _list(registry, args.school)
         elif args.action == "clones":
             _clones(registry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from schoolpulse_api import enrolline
+from schoolpulse_api import enrolline, installers
 from schoolpulse_api.settings import Settings, SettingsError
 from schoolpulse_collector.authority import Authority
 from schoolpulse_collector.registry import SYSTEM, Registry, enrolment
@@ -28,6 +28,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     authority = Authority.open(settings.tls_folder)
     registry = Registry(settings.registry_url)
     try:
+        registry.require_school(args.school)
         with registry.change(SYSTEM) as change:
             more = {"room": args.room, "uses": args.uses, "days": args.days, "kind": args.kind, "label": args.label}
             _, token = enrolment.issue(change, authority.fingerprint, args.school, **more)
@@ -38,6 +39,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     print(f"  Linux (Debian, Ubuntu):\n    {shown.linux}\n")
     print(f"  Windows (PowerShell, quản trị viên · as administrator):\n    {shown.windows}\n")
     print(f"  Đã cài agent · the agent is installed already:\n    {shown.command}\n\n    {shown.link}\n")
+    if not any(installers.packages(settings.installers_folder, kind) for kind in installers.KINDS):
+        print(
+            "! Trung tâm chưa có gói cài nên hai dòng đầu chưa chạy được · no package yet, so the first two lines fail:"
+        )
+        print("    schoolpulse installer add schoolpulse-agent_..._all.deb\n")
     if args.qr:
         print(enrolline.terminal(shown.link))
     return 0

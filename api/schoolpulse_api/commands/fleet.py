@@ -20,6 +20,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     registry = Registry(settings.registry_url)
     schools = frozenset([args.school]) if args.school else None
     try:
+        registry.require_school(args.school)
         with registry.read() as session:
             versions, refusals = agents.versions(session, schools), agents.refusals(session, schools)
             systems = equipment.systems(session, schools)

@@ -98,7 +98,9 @@ def _tell(settings: Settings, authority: Authority, registry: Registry, link: st
         print(f"     đã cài · installed: {shown.command}")
     else:
         print(f"  3. Nhập trường · schools:   schoolpulse org import truong.csv --home {home}")
-        print(f"  4. Mã đăng ký · enrol:     schoolpulse enrol SCHOOL --home {home}")
+        print(f"  4. Mã đăng ký · enrol:      schoolpulse enrol SCHOOL --home {home}")
+    print("  Trước đó, gói cài của agent (make deb) · before that, the agent's package:")
+    print(f"     schoolpulse installer add schoolpulse-agent_..._all.deb --home {home}")
     print(f"\n  Dấu vân tay CA · CA fingerprint: {authority.fingerprint}\n")
 
 

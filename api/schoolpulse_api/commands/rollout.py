@@ -104,4 +104,7 @@ def _wave(rollout: Rollout) -> str:
 
 
 def _percents(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: write percentages as 1,10,100") from None

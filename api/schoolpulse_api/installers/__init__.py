@@ -51,7 +51,10 @@ def add(folder: Path, file: Path) -> Path:
     """Lay a copy into the folder, as a whole or not at all. Raises ValueError if it is none, OSError."""
     kind = _kind(file.name)
     if kind is None:
-        raise ValueError(f"{file.name}: no such package; they are called as {', '.join(KINDS)}, with their version")
+        raise ValueError(
+            f"{file.name}: that is no package's name; they are called as schoolpulse-agent_1.2.3_all.deb, "
+            "schoolpulse-agent-windows-1.2.3.zip, schoolpulse-agent-macos-1.2.3.zip"
+        )
     with file.open("rb") as opened:
         if not opened.read(8).startswith(KINDS[kind][1]):
             raise ValueError(f"{file}: this is no {file.suffix} file; copy or download it again")

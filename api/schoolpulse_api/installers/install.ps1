@@ -1,5 +1,5 @@
 <#
-Cai agent SchoolPulse tren Windows 10, 11 va đăng ký may nay.
+Cai agent SchoolPulse tren Windows 10, 11 va dang ky may nay.
 Installs the agent of SchoolPulse on Windows 10 or 11 and enrols this machine; ca.pem lies beside this file.
 
   install.ps1 URL TOKEN                     as `schoolpulse enrol` prints it
@@ -88,10 +88,10 @@ $more = @()
 if ($Name) { $more += '--name', $Name }
 if ($Force) { $more += '--force' }
 if ((Select-String -Path $config -Pattern '^id = "[^"]' -Quiet) -and -not $Force) {
-    Say 'Da đăng ký tu truoc / enrolled already; -Force replaces that'
+    Say 'Da dang ky tu truoc / enrolled already; -Force replaces that'
 } else {
     $Token | & $agent --config $config enroll $Url '-' @more
-    if ($LASTEXITCODE) { Stop-With 3 'Chua đăng ký / not enrolled: see the line above, then run this again' }
+    if ($LASTEXITCODE) { Stop-With 3 'Chua dang ky / not enrolled: see the line above, then run this again' }
 }
 & $agent --config $config check
 $checked = $LASTEXITCODE

@@ -66,6 +66,11 @@ class Registry:
         query = select(School).order_by(School.name)
         return self._all(query if keys is None else query.where(School.key.in_(keys)))
 
+    def require_school(self, key: str | None) -> None:
+        """Raises Refused if there is no such school; None: none is asked for."""
+        if key is not None and not self.schools([key]):
+            raise Refused(f"there is no school {key!r}: the keys are in 'schoolpulse org export FOLDER'")
+
     def rooms(self, schools: Collection[str] | None = None) -> list[Room]:
         """The rooms of some schools (None: of all), by name."""
         query = select(Room).order_by(Room.name)

@@ -75,7 +75,7 @@ def issue(
     if not 1 <= uses <= MAX_USES:
         raise Refused(f"a token is for 1 to {MAX_USES} machines")
     if not 0 < days <= MAX_DAYS:
-        raise Refused(f"a token is good for at most {MAX_DAYS} days")
+        raise Refused(f"a token is good for some time, at most {MAX_DAYS} days")
     if kind not in KINDS:
         raise Refused(f"kind {kind!r}: use one of {', '.join(KINDS)}")
     if change.session.get(School, school) is None:

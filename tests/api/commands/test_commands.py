@@ -64,7 +64,28 @@ def test_enrol_needs_a_centre_and_a_school_that_is_there(home: Path, capsys: pyt
     assert run(home, "enrol", "none") == 1
     assert "'none'" in capsys.readouterr().err
     assert run(home, "enrol", "lac-hong", "--uses", "2", "--qr") == 0
-    assert "enrol#spe_" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "enrol#spe_" in shown and "schoolpulse installer add" in shown, "nobody can install yet, and it says so"
+    (home / "installers").mkdir()
+    (home / "installers/schoolpulse-agent_1.0_all.deb").touch()
+    assert run(home, "enrol", "lac-hong") == 0 and "installer add" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["fleet"], ["device", "list"], ["config", "show"], ["person", "list"]])
+def test_a_folder_without_a_centre_is_told_with_what_to_do(
+    home: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(home, *command) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"schoolpulse: {home}: there is no such folder") and "--home" in said
+    assert said.count("\n") == 1 and not home.exists()
+
+
+def test_a_file_that_is_not_there_is_named_in_one_plain_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made(home)
+    capsys.readouterr()
+    assert run(home, "rollout", "start", "none.zip") == 1
+    assert capsys.readouterr().err == "schoolpulse: none.zip.sig: No such file or directory\n"
 
 
 def test_devices_are_listed_cut_off_and_brought_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

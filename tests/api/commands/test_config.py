@@ -54,9 +54,24 @@ def test_a_mistake_is_named_with_what_to_do(
     assert run(home, "config", "set", line) == 1 and said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["fleet"], ["device", "list"]])
+def test_a_school_that_is_not_there_is_no_empty_list(
+    home: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(home, *command, "none") == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("schoolpulse: there is no school 'none'") and not printed.out
+
+
+def test_only_kinds_that_machines_can_have_are_configured(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(home, "config", "set", "reports.interval=30", "--kind", "lab")
+    assert "'lab_pc'" in capsys.readouterr().err
+    assert run(home, "config", "show") == 0 and "nothing is wanted" in capsys.readouterr().out
+
+
 def test_the_fleet_is_counted_with_the_end_of_support(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(home, "fleet") == 0
     shown = capsys.readouterr().out
     assert "0.1.0" in shown and "14/10/2025" in shown and "ended" in shown and "no report arrived under it" in shown
-    assert run(home, "fleet", "s9") == 0 and "0.1.0" not in capsys.readouterr().out
     assert run(home, "device", "list") == 0 and "0.1.0" in capsys.readouterr().out
