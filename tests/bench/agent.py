@@ -149,7 +149,7 @@ def aside(work: Callable[[], list[Result]]) -> Future[list[Result]]:
 def package(tree: Path) -> list[Result]:
     """The size of the package, if one has been made."""
     made = sorted((tree / "dist").glob("schoolpulse-agent_*.deb"))
-    return [result(f"{OURS}: package (.deb)", each.stat().st_size / 1000, "kB", 100) for each in made[-1:]]
+    return [result(f"{OURS}: package (.deb)", each.stat().st_size / 1000, "kB") for each in made[-1:]]
 
 
 def described(installed: Installed, peers: Sequence[str]) -> dict[str, object]:
