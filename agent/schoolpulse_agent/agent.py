@@ -31,6 +31,7 @@ from schoolpulse_agent.wire import Groups
 
 log = logging.getLogger(__name__)
 
+REST = 90.0  # seconds at most without a look around: systemd waits 180 for a word
 TROUBLE = 5.0  # seconds that a sender rests after an unexpected error
 
 
@@ -218,7 +219,7 @@ def run(agents: Sequence[Agent], stop: Stop) -> None:
                     timeout = 0.0
                 if agent.link.wants_write():
                     writers.append(sock)
-            select.select(readers, writers, [], max(0.0, min(timeout, 30.0)))
+            select.select(readers, writers, [], max(0.0, min(timeout, REST)))
     finally:
         if stop.is_set:
             service.stopping()

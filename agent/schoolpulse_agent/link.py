@@ -28,7 +28,7 @@ from schoolpulse_agent.window import AGAIN_MAX, Window
 log = logging.getLogger(__name__)
 
 CONNECT_WAIT_MAX = 300.0
-KEEPALIVE = 60
+KEEPALIVE = 90  # seconds: longer than between two reports, or each would be followed by a ping that wakes the machine
 CONNACK = 10.0  # seconds a broker has to answer
 REJECTED = (134, 135)  # "bad user name or password" and "not authorized", in MQTT 5's numbers as paho has them
 INVENTORY_FIRST = (2.0, 15.0)  # seconds from the first hello to the inventory, unless a receipt says it is known ...
@@ -95,7 +95,7 @@ class Link:
             return self._connack_by
         if not self.wallclock.settled:
             return self._hello_again
-        return min(self._inventory_at, self._clock() + KEEPALIVE / 2, *self.window.due())
+        return min(self._inventory_at, self._clock() + KEEPALIVE, *self.window.due())
 
     def work(self) -> None:
         """Connect if it is time, read, write, publish what may be published. Never raises for network trouble."""

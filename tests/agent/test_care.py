@@ -13,6 +13,7 @@ from running import Mosquitto, wait_until
 
 from schoolpulse_agent import __version__, agent, care, link, remote, settings, wire
 from schoolpulse_agent.agent import Agent
+from schoolpulse_agent.footprint import Footprint
 from schoolpulse_agent.parts import Inventory, decode_inventory, inventory_of
 from schoolpulse_agent.ranges import Ranges
 
@@ -137,9 +138,9 @@ def test_a_configuration_under_which_no_report_arrives_is_rolled_back(
 
 
 def test_reports_go_on_where_the_system_does_not_tell_what_the_agent_costs(
-    centre: Centre, monkeypatch: pytest.MonkeyPatch
+    centre: Centre,
 ) -> None:
-    monkeypatch.setattr(centre.agent._care.footprint, "look", lambda: 1 / 0)  # type: ignore[union-attr]
+    centre.agent._care.footprint = Footprint(settings.Limits(), memory=lambda: 1 // 0)  # type: ignore[union-attr]
     centre.until(lambda: len(centre.reports) > 1, "reports")
     assert "memory_rss" not in centre.reports[-1].m["agent"]
 

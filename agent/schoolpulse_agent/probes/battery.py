@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schoolpulse_agent import proc
@@ -23,6 +24,7 @@ WHY = Why(
     "Cho biết máy tính xách tay chai pin và máy đang chạy không có điện lưới.",
 )
 FOLDER = Path("/sys/class/power_supply")
+LOOK = 600.0  # seconds between two looks at which batteries there are
 
 
 def parse(uevent: bytes) -> dict[str, float]:
@@ -53,6 +55,10 @@ def parse(uevent: bytes) -> dict[str, float]:
     return {name: round(value, 1) for name, value in found.items()}
 
 
+def _said(folder: Path) -> bytes:
+    return proc.once(str(folder / "uevent"))
+
+
 def _number(said: dict[str, str], name: str) -> float | None:
     text = said.get(name, "")
     return float(text) if text.isascii() and text.isdigit() else None
@@ -74,13 +80,19 @@ class Probe:
     """Every battery of the machine itself; wear and charges on Linux only."""
 
     every: float = 60.0
+    _batteries: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
+    _look_at: float = field(default=0.0, init=False, repr=False, compare=False)
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading a battery, with tag ``name``."""
         if not proc.LINUX:
             yield from _of_psutil()
             return
-        for folder in sorted(FOLDER.glob("*")):
-            fields = parse(proc.once(str(folder / "uevent")))
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK
+            self._batteries = sorted(folder for folder in FOLDER.glob("*") if parse(_said(folder)))
+        for folder in self._batteries:
+            fields = parse(_said(folder))
             if fields:
                 yield Reading("battery", {"name": folder.name}, fields)

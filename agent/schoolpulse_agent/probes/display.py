@@ -57,7 +57,7 @@ def of_windows() -> dict[str, float]:
 class Probe:
     """All displays of the machine together."""
 
-    every: float = 60.0
+    every: float = 300.0
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading, none where there is nothing that a display could be connected to."""

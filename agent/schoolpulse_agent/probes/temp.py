@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Probe:
 
     every: float = 0.0
     _sensors: Sensors = field(default_factory=lambda: Sensors("temp"), init=False, repr=False, compare=False)
+    _look_at: float = field(default=0.0, init=False, repr=False, compare=False)  # for thermal zones, where none are
 
     def read(self) -> Iterator[Reading]:
         """Yield one reading a sensor."""
@@ -61,5 +63,9 @@ class Probe:
     def _all(self) -> list[tuple[str, float]]:
         if not proc.LINUX:
             return _elsewhere()
-        chips = [(f"{sensor.chip}_{sensor.feature}", said) for sensor, said in self._sensors.read()]
-        return [(name, said / 1000) for name, said in chips or of_zones(ZONES)]
+        found = [(f"{sensor.chip}_{sensor.feature}", said) for sensor, said in self._sensors.read()]
+        now = time.monotonic()
+        if not found and now >= self._look_at:
+            found = of_zones(ZONES)
+            self._look_at = 0.0 if found else now + hwmon.LOOK
+        return [(name, said / 1000) for name, said in found]
