@@ -19,6 +19,7 @@ HOURS = 24.0  # a wave lasts at least: a school day, with its morning and its ev
 
 # The policy. Of the devices that a wave has reached, those count that have been heard since it began and take updates.
 GOOD = 0.8  # of them say the new version: then, when its hours have passed, the next wave follows
+AWAKE = 0.1  # of them are not silent: at night, when all are off, nobody knows whether it runs
 BAD = 0.2  # of them refuse it, or are silent beyond what is usual elsewhere: then it is withdrawn from all ...
 LEAST = 2  # ... if they are at least so many
 SILENT = 30 * 60 * 1000  # milliseconds without a word, said goodbye or not: an agent that updates says goodbye too
@@ -72,6 +73,7 @@ class Count(NamedTuple):
     updated: int = 0  # say the new version
     refused: int = 0  # have tried it, or can't
     silent: int = 0
+    awake: int = 0  # say the new version and are not silent
     off: int = 0  # take no updates: counted nowhere else
     others: int = 0  # that are compared with: heard, and of another wave or none
     others_silent: int = 0
@@ -132,7 +134,7 @@ def judge(rollout: Rollout, found: Count, now: int, schools: Iterable[str]) -> S
     here = Step(rollout.state, rollout.wave)
     if rollout.state != "running" or now - rollout.since < rollout.hours * 3_600_000:
         return here
-    if not found.heard + found.off or found.updated < GOOD * found.heard:
+    if not found.heard + found.off or found.updated < GOOD * found.heard or found.awake < AWAKE * found.heard:
         return here
     later = sorted({wave for wave in map(rollout.wave_of, schools) if rollout.wave < wave <= rollout.last})
     return Step("running", later[0]) if later else Step("done", rollout.last)
@@ -157,12 +159,14 @@ def _added(found: Count, device: Device, version: str, now: int) -> Count:
     running = device.running
     if takes_none(running):
         return found._replace(off=found.off + 1)
-    refused = refuses(running, version)
+    refused, silent = refuses(running, version), _is_silent(device, now)
+    updated = running.agent == version and not refused
     return found._replace(
         heard=found.heard + 1,
-        updated=found.updated + (running.agent == version and not refused),
+        updated=found.updated + updated,
         refused=found.refused + refused,
-        silent=found.silent + (_is_silent(device, now) and not refused),
+        silent=found.silent + (silent and not refused),
+        awake=found.awake + (updated and not silent),
     )
 
 
