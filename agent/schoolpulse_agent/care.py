@@ -89,10 +89,13 @@ class Care:
     def restart(self) -> bool:
         """Whether the process is to end and to be started again: as another version, or because it has grown.
 
-        Not while a probe hangs: a thread that waits for a dying disk would keep it, and its lock, from ending.
+        Not while a probe hangs: a thread that waits for a dying disk would keep it, and its lock, from ending. To leave
+        a version can't wait for that: the version itself may be what hangs.
         """
-        grown = self.footprint is not None and self.footprint.too_large
-        return (grown or (self._update is not None and self._update.restart)) and not self._cycle.is_held_up
+        update, grown = self._update, self.footprint is not None and self.footprint.too_large
+        if update is not None and update.is_leaving:
+            return True
+        return (grown or (update is not None and update.restart)) and not self._cycle.is_held_up
 
     def work(self) -> None:
         """Do what is due."""

@@ -61,6 +61,11 @@ class Update:
         self._fetch: _Fetch | None = None
         self._settle()
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the process is to end because this version is no good, and not to try another one."""
+        return self.restart and not self._state.trial
+
     def work(self, offer: dict[str, Any] | None, receipted: bool, interval: float) -> None:
         """Do what is due. ``receipted``: a receipt has named a report of this start."""
         now = self._clock()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from pipeline import Client
@@ -143,6 +144,22 @@ def test_reports_go_on_where_the_system_does_not_tell_what_the_agent_costs(
     centre.agent._care.footprint = Footprint(settings.Limits(), memory=lambda: 1 // 0)  # type: ignore[union-attr]
     centre.until(lambda: len(centre.reports) > 1, "reports")
     assert "memory_rss" not in centre.reports[-1].m["agent"]
+
+
+def test_nothing_is_started_anew_while_a_probe_hangs_but_to_leave_a_bad_version(centre: Centre) -> None:
+    own = centre.agent._care
+    assert own is not None and not own.restart
+    own.footprint = Footprint(settings.Limits())
+    own.footprint.too_large = True
+    assert own.restart
+    own._cycle._running["disk"] = cast(Any, object())
+    assert not own.restart
+    own._update = cast(Any, SimpleNamespace(restart=True, is_leaving=False))
+    assert not own.restart
+    own._update.is_leaving = True  # type: ignore[misc, union-attr]
+    assert own.restart
+    own._cycle._running.clear()
+    own._update = None
 
 
 def test_a_duty_reaches_the_probes(centre: Centre) -> None:

@@ -203,6 +203,7 @@ def test_a_version_that_does_not_come_up_here_is_refused_for_good(machine: Machi
     assert machine.asked == 1 and machine.update.refused.startswith("0.2.0 it can't run here")
     machine.after(700, machine.offer(*maker.make("0.3.0")))
     assert machine.update.restart and machine.state.trial == "0.3.0"
+    assert not machine.update.is_leaving
 
 
 def test_one_that_can_not_read_this_machines_settings_is_refused(machine: Machine, maker: Maker) -> None:
@@ -304,7 +305,7 @@ def test_five_minutes_of_connection_without_a_receipt_are_its_end(tried: Machine
     tried.after(290, None)
     assert not tried.update.restart
     tried.after(20, None)
-    assert tried.update.restart and tried.state.good == "0.1.5" and tried.state.trial == ""
+    assert tried.update.is_leaving and tried.state.good == "0.1.5" and tried.state.trial == ""
     assert tried.update.refused == "0.2.0 no report arrived under it"
 
 
